@@ -1,0 +1,205 @@
+"""The manifest: the only thing that crosses from building to provisioning.
+
+It is apart from the rest of `model_build` because `infra` imports it, and it alone: it depends on
+pydantic and the standard library, so that provisioning needs no torch, no ONNX and no YAML.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+FORMAT = 1
+
+Name = Annotated[str, Field(pattern=r"^[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ManifestError(Exception):
+    """A manifest that cannot be trusted; the message ends with the command that mends it."""
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InstanceRange(Frozen):
+    min: int = Field(
+        1, ge=1, le=1000, description="Instances that always run; also the count at the first deploy."
+    )
+    max: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="Instances that autoscaling may reach. Equal to `min` turns scaling off.",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max < self.min:
+            raise ValueError(f"max ({self.max}) must be at least min ({self.min})")
+        return self
+
+
+class Autoscaling(Frozen):
+    target: float = Field(
+        600,
+        gt=0,
+        description="Invocations per minute and instance that target tracking holds "
+        "(predefined metric SageMakerVariantInvocationsPerInstance).",
+    )
+    scale_in_cooldown: int = Field(
+        300, ge=0, le=3600, description="Seconds between two removals of instances."
+    )
+    scale_out_cooldown: int = Field(
+        60, ge=0, le=3600, description="Seconds between two additions of instances."
+    )
+
+
+class Deploy(Frozen):
+    """How the model is hosted. One per environment, after the spec's overlay was applied."""
+
+    endpoint: Literal["realtime"] = Field("realtime", description="Kind of SageMaker endpoint.")
+    instance: str = Field(
+        "ml.c7i.large",
+        pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$",
+        description="SageMaker instance type. It also implies the instruction set that quantization assumes.",
+    )
+    instances: InstanceRange = Field(default_factory=InstanceRange, description="How many instances may run.")
+    autoscaling: Autoscaling = Field(
+        default_factory=Autoscaling, description="When instances are added and removed."
+    )
+    image: str = Field(
+        "huggingface-pytorch-inference:2.6.0-transformers5.5.3-cpu-py312-ubuntu22.04",
+        pattern=r"^[a-zA-Z0-9][\w./-]*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$",
+        description="Inference image: `repository:tag` of AWS's own registry in the stack's region, or a whole image URI.",
+    )
+    environment: dict[str, str] = Field(
+        default_factory=dict,
+        description="Environment variables of the container. Not for secrets: they end in the manifest.",
+    )
+
+
+class Measurement(Frozen):
+    """What was measured of one model, at batch 1 unless it says more."""
+
+    metric: str = Field(description="Name of the task's metric, for instance `accuracy`.")
+    score: float = Field(description="The metric on the evaluation data; higher is better.")
+    samples: int = Field(description="How many evaluation samples the score stands on.")
+    latency_p50_ms: float
+    latency_p95_ms: float
+    memory_peak_mb: float = Field(
+        description="Peak resident set of a fresh process that loads and runs the model, MiB."
+    )
+    size_mb: float = Field(description="Bytes of the model's files / 1e6.")
+    threads: int = Field(description="Intra-op threads during the measurement.")
+
+
+class GateResult(Frozen):
+    gate: str = Field(description="For instance `accuracy.max_drop`.")
+    limit: float
+    measured: float | None = Field(description="None where the evidence is missing, which is a miss.")
+    passed: bool
+
+
+class Artifact(Frozen):
+    file: Literal["model.tar.gz"] = "model.tar.gz"
+    sha256: Sha256
+    bytes: int
+
+
+class Sample(Frozen):
+    """An input to try the endpoint with; the file lies beside the manifest."""
+
+    file: str
+    content_type: str
+
+
+class Manifest(Frozen):
+    format: Literal[1] = 1
+    name: Name
+    task: str
+    description: str = ""
+    inputs: dict[str, Sha256] = Field(
+        description="Every file of the project that the build read (paths relative to the project root), the spec first. "
+        "A file that changed since makes the manifest stale."
+    )
+    artifact: Artifact
+    candidate: str = Field(description="The chosen candidate, passes joined by ' → '.")
+    source: Measurement
+    chosen: Measurement
+    gates: tuple[GateResult, ...]
+    sample: Sample | None = None
+    deploy: Deploy = Field(description="Where no environment overlay applies.")
+    environments: dict[str, Deploy] = Field(
+        default_factory=dict, description="Complete settings, overlay applied."
+    )
+    digest: str = Field(
+        "", description="SHA-256 of this manifest's canonical JSON without this field: tells tampering."
+    )
+
+    def deployment(self, environment: str) -> Deploy:
+        return self.environments.get(environment, self.deploy)
+
+    def canonical(self) -> str:
+        return json.dumps(
+            self.model_dump(mode="json", exclude={"digest"}), sort_keys=True, separators=(",", ":")
+        )
+
+    def sealed(self) -> Self:
+        """This manifest with its digest filled in."""
+        return self.model_copy(update={"digest": hashlib.sha256(self.canonical().encode()).hexdigest()})
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads a manifest and checks its own digest, nothing else. Raises ManifestError."""
+    name = path.parent.name
+    mend = f"run: slipway build {name}"
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ManifestError(f"{path}: there is no manifest, so nothing was built; {mend}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ManifestError(
+            f"{path}: not a manifest of this version ({where}: {first['msg']}); {mend}"
+        ) from None
+    if manifest.sealed().digest != manifest.digest:
+        raise ManifestError(f"{path}: changed after it was built (its digest does not match); {mend}")
+    if manifest.name != name:
+        raise ManifestError(f"{path}: is of model '{manifest.name}', not '{name}'; {mend}")
+    return manifest
+
+
+def verify(manifest: Manifest, build_directory: Path, project_root: Path) -> list[str]:
+    """What is wrong with a manifest's surroundings: a changed input, a changed or missing artifact. Empty is good."""
+    mend = f"run: slipway build {manifest.name}"
+    problems = []
+    for relative, expected in manifest.inputs.items():
+        path = project_root / relative
+        if not path.is_file():
+            problems.append(f"{relative}: was read by the build of {manifest.name} and is gone; {mend}")
+        elif file_sha256(path) != expected:
+            problems.append(f"{relative}: changed since {manifest.name} was built; {mend}")
+    artifact = build_directory / manifest.artifact.file
+    if not artifact.is_file():
+        problems.append(f"{artifact}: the artifact is missing; {mend}")
+    elif (
+        artifact.stat().st_size != manifest.artifact.bytes
+        or file_sha256(artifact) != manifest.artifact.sha256
+    ):
+        problems.append(f"{artifact}: is not the artifact that was built (its digest does not match); {mend}")
+    return problems
