@@ -1,0 +1,37 @@
+"""`slipway down`: destroys the local stack and stops what `slipway up` started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from slipway.console import Console
+
+
+@click.command()
+@click.pass_obj
+def command(root: Path) -> None:
+    """Destroy the local stack and stop the local AWS. Built models stay in build/."""
+    from localcloud import daemon
+    from slipway.commands.up import ensure_engine
+    from slipway.local import STACK, Local, Stack, client
+
+    console = Console()
+    local = Local(root)
+    server = daemon.status(local.cloud)
+    recorded = (local.directory / "state" / ".pulumi" / "stacks").is_dir()
+    if recorded:
+        engine = ensure_engine(console)
+        stack = Stack(local, engine.pulumi, local.process_environment(engine, server.endpoint if server else None))
+        with console.step("pulumi destroy"):
+            stack.select()
+            if server is None:
+                # What the stack describes lived in the local AWS and ended with it: only the record is left.
+                stack.require("stack", "rm", STACK, "--yes", "--force", "--preserve-config")
+            else:
+                stack.recover(client("sagemaker", server.endpoint))
+                stack.require("destroy", "--yes", "--skip-preview", "--stack", STACK)
+                stack.require("stack", "rm", STACK, "--yes", "--preserve-config")
+    with console.step("local AWS stopped"):
+        daemon.stop(local.cloud)

@@ -1,0 +1,73 @@
+"""`slipway local`: the AWS on this machine, started, stopped and looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from slipway.console import Console
+
+
+@click.group()
+def command() -> None:
+    """The AWS on this machine that the `local` environment deploys to."""
+
+
+@command.command()
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Port; 4566, or a free one where that is taken, if not given."
+)
+@click.pass_obj
+def start(root: Path, port: int | None) -> None:
+    """Start it in the background, if it does not run yet."""
+    from localcloud import daemon
+    from slipway.local import Local
+
+    with Console().step("local AWS"):
+        server = daemon.start(Local(root).cloud, port=port)
+    click.echo(f"{server.endpoint}  (process {server.pid}; status page {server.endpoint}/_slipway/)")
+
+
+@command.command()
+@click.pass_obj
+def stop(root: Path) -> None:
+    """Stop it, with every replica it runs. What it held in memory is gone."""
+    from localcloud import daemon
+    from slipway.local import Local
+
+    click.echo("stopped" if daemon.stop(Local(root).cloud) else "it was not running")
+
+
+@command.command()
+@click.pass_obj
+def status(root: Path) -> None:
+    """Say whether it runs, and what its endpoints do. Exits 1 where it does not run."""
+    from localcloud import daemon
+    from slipway.local import Local, client
+
+    server = daemon.status(Local(root).cloud)
+    if server is None:
+        click.echo("not running; start it with: slipway local start")
+        raise SystemExit(1)
+    click.echo(f"{server.endpoint}  (process {server.pid})")
+    sagemaker = client("sagemaker", server.endpoint)
+    for page in sagemaker.get_paginator("list_endpoints").paginate():
+        for endpoint in page["Endpoints"]:
+            click.echo(f"  {endpoint['EndpointName']}  {endpoint['EndpointStatus']}")
+
+
+@command.command()
+@click.option(
+    "--lines", "-n", default=50, show_default=True, type=click.IntRange(1), help="How many of the last lines."
+)
+@click.pass_obj
+def logs(root: Path, lines: int) -> None:
+    """Print the end of its log."""
+    from slipway.local import Local
+
+    log = Local(root).cloud / "server.log"
+    if not log.is_file():
+        click.echo("there is no log yet; start it with: slipway local start")
+        return
+    click.echo("\n".join(log.read_text(errors="replace").splitlines()[-lines:]))

@@ -1,0 +1,116 @@
+"""`slipway up`: the whole path, from specs to a prediction out of every endpoint, on this machine.
+
+    engine → build → local AWS → provider plugin → pulumi up → one prediction each
+
+Every stage does nothing where its work is done already, so a second run is quick and a killed one can be run again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from slipway.console import Console
+
+if TYPE_CHECKING:
+    from model_build.manifest import Manifest
+    from slipway.local import Local, Stack
+    from toolchain.engine import Engine
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the local AWS; 4566, or a free one, if not given.")
+@click.pass_obj
+def command(root: Path, port: int | None) -> None:
+    """Build every model, start the local AWS, run `pulumi up -s local`, and ask each endpoint for a prediction."""
+    from localcloud import daemon
+    from slipway.commands.build import build_models
+    from slipway.local import Local, Stack, client
+
+    console = Console()
+    local = Local(root)
+    engine = ensure_engine(console)
+    build_models(root, (), console)
+    with console.step("local AWS"):
+        server = daemon.start(local.cloud, port=port)
+        console.note(f"{server.endpoint} (process {server.pid})")
+    stack = Stack(local, engine.pulumi, local.process_environment(engine, server.endpoint))
+    install_provider(local, stack, console)
+    with console.step("pulumi up -s local"):
+        stack.select()
+        for line in stack.recover(client("sagemaker", server.endpoint)):
+            console.note(line)
+        # --refresh: the local AWS forgets everything when it restarts, and the state must notice.
+        stack.require("up", "--yes", "--skip-preview", "--refresh", "--stack", "local", quiet=False)
+    endpoints = stack.outputs()["endpoints"]
+    with console.step("one prediction from each endpoint"):
+        rows = [_try_out(root, name, endpoint, server.endpoint) for name, endpoint in sorted(endpoints.items())]
+    _print_table(rows)
+    first = rows[0].manifest.name if rows else "NAME"
+    click.echo(f"\nAsk an endpoint:      .venv/bin/slipway invoke {first}")
+    click.echo(f"See what is running:  {server.endpoint}/_slipway/")
+    click.echo('Use plain pulumi:     eval "$(.venv/bin/slipway env)" && pulumi preview -s local')
+    click.echo("Stop everything:      make down")
+
+
+def ensure_engine(console: Console) -> Engine:
+    from toolchain.engine import ensure
+
+    with console.step("Pulumi engine"):
+        engine = ensure(console.note)
+        console.note(f"{engine.version}, {engine.pulumi}")
+    return engine
+
+
+def install_provider(local: Local, stack: Stack, console: Console) -> None:
+    from localcloud.provider.install import install
+
+    with console.step("local provider plugin"):
+        install(stack.pulumi, stack.environment)
+
+
+@dataclass(frozen=True)
+class Row:
+    endpoint: str
+    manifest: Manifest
+    asked: str
+    answer: str
+
+
+def _try_out(root: Path, name: str, endpoint: str, cloud: str) -> Row:
+    from model_build.manifest import read_manifest
+    from slipway.invoke import answered, predict, sample, shown
+    from slipway.local import client
+
+    directory = root / "build" / name
+    manifest = read_manifest(directory / "manifest.json")
+    found = sample(manifest, directory)
+    if found is None or manifest.sample is None:
+        return Row(endpoint, manifest, "(the spec names no sample)", "")
+    body, kind = found
+    answer: Any = predict(client("sagemaker-runtime", cloud), endpoint, body, kind)
+    return Row(endpoint, manifest, shown(body, kind, manifest.sample.file), answered(answer))
+
+
+def _print_table(rows: list[Row]) -> None:
+    from rich.console import Console as RichConsole
+    from rich.table import Table
+
+    table = Table(title="What runs now, and what the build gained (source model → deployed model)")
+    for heading in ("endpoint", "model", "accuracy", "p95 ms", "size MB", "sample input", "prediction"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        before, after = row.manifest.source, row.manifest.chosen
+        table.add_row(
+            row.endpoint,
+            row.manifest.candidate,
+            f"{before.score:.4f} → {after.score:.4f}",
+            f"{before.latency_p95_ms:.2f} → {after.latency_p95_ms:.2f}",
+            f"{before.size_mb:.1f} → {after.size_mb:.1f}",
+            row.asked,
+            row.answer,
+        )
+    RichConsole().print(table)

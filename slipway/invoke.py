@@ -1,0 +1,77 @@
+"""One request to an endpoint through boto3's `sagemaker-runtime`, as any program would send it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from model_build.errors import UserError
+from model_build.manifest import Manifest
+
+CONTENT_TYPES = {
+    ".json": "application/json",
+    ".txt": "text/plain",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".wav": "audio/wav",
+    ".npy": "application/x-npy",
+}
+
+
+def content_type(path: Path) -> str:
+    try:
+        return CONTENT_TYPES[path.suffix.lower()]
+    except KeyError:
+        raise UserError(
+            f"{path}: no content type is known for '{path.suffix}'",
+            next_step=f"give --content-type, or a file that ends in {', '.join(CONTENT_TYPES)}",
+        ) from None
+
+
+def predict(runtime: Any, endpoint_name: str, body: bytes, kind: str) -> Any:
+    """The endpoint's answer, decoded from JSON. Raises UserError with what AWS or the model said."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        answer = runtime.invoke_endpoint(
+            EndpointName=endpoint_name, Body=body, ContentType=kind, Accept="application/json"
+        )
+    except ClientError as error:
+        said = error.response.get("OriginalMessage") or error.response["Error"].get("Message", "")
+        raise UserError(f"{endpoint_name}: {error.response['Error']['Code']}: {said}") from None
+    except BotoCoreError as error:
+        raise UserError(
+            f"{endpoint_name}: {error}", next_step="is the endpoint's cloud reachable? slipway local status"
+        ) from None
+    return json.loads(answer["Body"].read())
+
+
+def sample(manifest: Manifest, build_directory: Path) -> tuple[bytes, str] | None:
+    """Body and content type of the model's own sample input, where its spec names one."""
+    if manifest.sample is None:
+        return None
+    return (build_directory / manifest.sample.file).read_bytes(), manifest.sample.content_type
+
+
+def shown(body: bytes, kind: str, file: str, width: int = 60) -> str:
+    """A request in a few words for a table."""
+    if kind == "application/json":
+        text = json.loads(body)
+        text = text.get("inputs", text) if isinstance(text, dict) else text
+        line = text if isinstance(text, str) else json.dumps(text)
+        line = " ".join(line.split())
+        return line if len(line) <= width else line[: width - 1] + "…"
+    return f"{file} ({len(body):,} bytes)"
+
+
+def answered(answer: Any, width: int = 60) -> str:
+    """A prediction in a few words: the best label and its score, or the beginning of the JSON."""
+    first = answer
+    while isinstance(first, list) and first:
+        first = first[0]
+    if isinstance(first, dict) and {"label", "score"} <= first.keys():
+        return f"{first['label']} ({first['score']:.3f})"
+    line = json.dumps(answer, ensure_ascii=False)
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -1,0 +1,186 @@
+"""The local environment as one thing: engine, local cloud, provider plugin and the `local` stack's state.
+
+It is apart from the commands because `up`, `down`, `env`, `local` and `invoke` all stand on it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model_build.errors import UserError
+
+if TYPE_CHECKING:
+    from toolchain.engine import Engine
+
+STACK = "local"
+PROJECT = "slipway"
+# The local cloud takes any credentials; real ones must never reach it, nor be needed for it.
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_REGION": "us-east-1"}
+
+
+@dataclass(frozen=True)
+class Local:
+    """Where the local environment of one checkout lies. Everything is below `<root>/.slipway`."""
+
+    root: Path
+
+    @property
+    def directory(self) -> Path:
+        return self.root / ".slipway"
+
+    @property
+    def cloud(self) -> Path:
+        return self.directory / "local"
+
+    def endpoint(self) -> str:
+        """URL of the running local cloud. Raises UserError where none runs."""
+        from localcloud import daemon
+
+        server = daemon.status(self.cloud)
+        if server is None:
+            raise UserError("the local AWS is not running", next_step="run: slipway local start (or make up)")
+        return server.endpoint
+
+    def variables(self, engine: Engine, endpoint: str | None) -> dict[str, str]:
+        """Environment variables with which plain `pulumi` and AWS clients work on the local stack."""
+        from toolchain import environment
+
+        settings = dict(environment.variables(self.root, engine))
+        if endpoint:
+            settings |= CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": CREDENTIALS["AWS_REGION"]}
+        return settings
+
+    def process_environment(self, engine: Engine, endpoint: str | None) -> dict[str, str]:
+        """The same for a child process: real AWS settings of the caller are left out."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return kept | self.variables(engine, endpoint)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The `local` stack, driven by the `pulumi` command as a user would."""
+
+    local: Local
+    pulumi: Path
+    environment: Mapping[str, str]
+
+    def run(self, *arguments: str, quiet: bool = False) -> subprocess.CompletedProcess[str]:
+        command = [str(self.pulumi), *arguments, "--non-interactive"]
+        return subprocess.run(
+            command,
+            cwd=self.local.root,
+            env=dict(self.environment),
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if quiet else None,
+            stderr=subprocess.STDOUT if quiet else None,
+        )
+
+    def require(self, *arguments: str, quiet: bool = True) -> str:
+        """Runs pulumi and gives its output; raises UserError with what it said where it fails."""
+        done = self.run(*arguments, quiet=quiet)
+        if done.returncode != 0:
+            said = f":\n{done.stdout.strip()}" if done.stdout else ""
+            raise UserError(f"`pulumi {shlex.join(arguments)}` failed{said}", next_step=_after_failure(arguments[0]))
+        return done.stdout or ""
+
+    def select(self) -> None:
+        self.require("stack", "select", STACK, "--create")
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The stack's last recorded state; empty where there is none."""
+        path = self.local.directory / "state" / ".pulumi" / "stacks" / PROJECT / f"{STACK}.json"
+        if not path.is_file():
+            return {}
+        latest: dict[str, Any] = json.loads(path.read_bytes()).get("checkpoint", {}).get("latest") or {}
+        return latest
+
+    def recover(self, sagemaker: Any) -> list[str]:
+        """Mends what an interrupted run left: a lock of a dead process, operations that never finished.
+
+        Gives a line for each thing that was mended.
+        """
+        mended = []
+        locks = self.local.directory / "state" / ".pulumi" / "locks" / "organization" / PROJECT / STACK
+        for lock in sorted(locks.glob("*.json")) if locks.is_dir() else []:
+            holder = json.loads(lock.read_bytes()).get("pid")
+            if isinstance(holder, int) and _alive(holder):
+                raise UserError(
+                    f"another pulumi command (process {holder}) is working on the local stack",
+                    next_step="wait until it ends, or stop it, and run this again",
+                )
+            mended.append(f"removed the lock of an interrupted run (process {holder})")
+        if mended:
+            self.require("cancel", STACK, "--yes")
+        pending = self.checkpoint().get("pending_operations") or []
+        if pending:
+            # An endpoint keeps its name, so one that was made but not recorded would be in the way of the next `up`.
+            for operation in pending:
+                resource = operation.get("resource", {})
+                if operation.get("type") == "creating" and resource.get("type") == "aws:sagemaker/endpoint:Endpoint":
+                    _delete_endpoint(sagemaker, str(resource.get("inputs", {}).get("name")))
+            self.require("refresh", "--yes", "--skip-preview", "--stack", STACK, "--clear-pending-creates")
+            mended.append(f"cleared {len(pending)} operation(s) that an interrupted run left unfinished")
+        return mended
+
+    def outputs(self) -> dict[str, Any]:
+        outputs: dict[str, Any] = json.loads(self.require("stack", "output", "--json", "--stack", STACK))
+        return outputs
+
+
+def _after_failure(command: str) -> str:
+    if command in {"up", "refresh", "preview"}:
+        return "mend what the lines above name, then run: slipway up (slipway local logs shows the local AWS)"
+    return "read the lines above"
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    # A zombie has ended too: nobody has asked for its exit code yet.
+    stat = Path(f"/proc/{process}/stat")
+    return not stat.is_file() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def _delete_endpoint(sagemaker: Any, name: str) -> None:
+    from botocore.exceptions import ClientError
+
+    try:
+        sagemaker.delete_endpoint(EndpointName=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ValidationException":
+            raise
+
+
+def client(service: str, endpoint: str) -> Any:
+    """A plain boto3 client of the local cloud, as a user's own program would make one."""
+    import boto3
+
+    return boto3.client(
+        service,
+        endpoint_url=endpoint,
+        region_name=CREDENTIALS["AWS_REGION"],
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+    )
+
+
+def export_lines(settings: Mapping[str, str]) -> str:
+    """Shell lines that set the variables, for `eval "$(slipway env)"`."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(settings.items()))
+
+
+def python() -> Path:
+    return Path(sys.executable)
