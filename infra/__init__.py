@@ -1,0 +1,1 @@
+"""The Pulumi program: manifests of built models → AWS resources. It never opens a spec."""

@@ -28,9 +28,7 @@ class Frozen(BaseModel):
 
 
 class InstanceRange(Frozen):
-    min: int = Field(
-        1, ge=1, le=1000, description="Instances that always run; also the count at the first deploy."
-    )
+    min: int = Field(1, ge=1, le=1000, description="Instances that always run; also the count at the first deploy.")
     max: int = Field(
         1,
         ge=1,
@@ -52,12 +50,8 @@ class Autoscaling(Frozen):
         description="Invocations per minute and instance that target tracking holds "
         "(predefined metric SageMakerVariantInvocationsPerInstance).",
     )
-    scale_in_cooldown: int = Field(
-        300, ge=0, le=3600, description="Seconds between two removals of instances."
-    )
-    scale_out_cooldown: int = Field(
-        60, ge=0, le=3600, description="Seconds between two additions of instances."
-    )
+    scale_in_cooldown: int = Field(300, ge=0, le=3600, description="Seconds between two removals of instances.")
+    scale_out_cooldown: int = Field(60, ge=0, le=3600, description="Seconds between two additions of instances.")
 
 
 class Deploy(Frozen):
@@ -70,9 +64,7 @@ class Deploy(Frozen):
         description="SageMaker instance type. It also implies the instruction set that quantization assumes.",
     )
     instances: InstanceRange = Field(default_factory=InstanceRange, description="How many instances may run.")
-    autoscaling: Autoscaling = Field(
-        default_factory=Autoscaling, description="When instances are added and removed."
-    )
+    autoscaling: Autoscaling = Field(default_factory=Autoscaling, description="When instances are added and removed.")
     image: str = Field(
         "huggingface-pytorch-inference:2.6.0-transformers5.5.3-cpu-py312-ubuntu22.04",
         pattern=r"^[a-zA-Z0-9][\w./-]*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$",
@@ -88,7 +80,9 @@ class Measurement(Frozen):
     """What was measured of one model, at batch 1 unless it says more."""
 
     metric: str = Field(description="Name of the task's metric, for instance `accuracy`.")
-    score: float = Field(description="The metric on the evaluation data; higher is better.")
+    score: float | None = Field(
+        description="The metric on the evaluation data; higher is better. None where the spec has no such data."
+    )
     samples: int = Field(description="How many evaluation samples the score stands on.")
     latency_p50_ms: float
     latency_p95_ms: float
@@ -135,9 +129,7 @@ class Manifest(Frozen):
     gates: tuple[GateResult, ...]
     sample: Sample | None = None
     deploy: Deploy = Field(description="Where no environment overlay applies.")
-    environments: dict[str, Deploy] = Field(
-        default_factory=dict, description="Complete settings, overlay applied."
-    )
+    environments: dict[str, Deploy] = Field(default_factory=dict, description="Complete settings, overlay applied.")
     digest: str = Field(
         "", description="SHA-256 of this manifest's canonical JSON without this field: tells tampering."
     )
@@ -146,9 +138,7 @@ class Manifest(Frozen):
         return self.environments.get(environment, self.deploy)
 
     def canonical(self) -> str:
-        return json.dumps(
-            self.model_dump(mode="json", exclude={"digest"}), sort_keys=True, separators=(",", ":")
-        )
+        return json.dumps(self.model_dump(mode="json", exclude={"digest"}), sort_keys=True, separators=(",", ":"))
 
     def sealed(self) -> Self:
         """This manifest with its digest filled in."""
@@ -174,9 +164,7 @@ def read_manifest(path: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ManifestError(
-            f"{path}: not a manifest of this version ({where}: {first['msg']}); {mend}"
-        ) from None
+        raise ManifestError(f"{path}: not a manifest of this version ({where}: {first['msg']}); {mend}") from None
     if manifest.sealed().digest != manifest.digest:
         raise ManifestError(f"{path}: changed after it was built (its digest does not match); {mend}")
     if manifest.name != name:
@@ -197,9 +185,6 @@ def verify(manifest: Manifest, build_directory: Path, project_root: Path) -> lis
     artifact = build_directory / manifest.artifact.file
     if not artifact.is_file():
         problems.append(f"{artifact}: the artifact is missing; {mend}")
-    elif (
-        artifact.stat().st_size != manifest.artifact.bytes
-        or file_sha256(artifact) != manifest.artifact.sha256
-    ):
+    elif artifact.stat().st_size != manifest.artifact.bytes or file_sha256(artifact) != manifest.artifact.sha256:
         problems.append(f"{artifact}: is not the artifact that was built (its digest does not match); {mend}")
     return problems

@@ -1,23 +1,41 @@
 """The spec: one YAML file, one model. Field descriptions here are the documentation and the JSON schema.
 
-Only the shape lives here; `loading` turns a file into it and says what is wrong with line and key.
+Only the shape lives here; `loading` turns a file into it and says what is wrong with line and key, `rules` holds what
+spans several keys.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from model_build.manifest import Deploy, Frozen, Name
 
 Task = Literal["text-classification", "image-classification", "audio-classification", "tensor"]
 
+SECTIONS: Mapping[str, str] = {
+    "text-classification": "text",
+    "image-classification": "image",
+    "audio-classification": "audio",
+    "tensor": "tensor",
+}
+"""Task → the key that holds its preprocessing."""
+
+CONTENT_TYPES: Mapping[str, str] = {
+    ".json": "application/json",
+    ".txt": "text/plain",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".wav": "audio/wav",
+    ".npy": "application/x-npy",
+}
+"""Ending of a sample input's file → the content type that it is sent with."""
+
 FactoryName = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z_][\w]*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$", examples=["examples.fashion.model:build"]
-    ),
+    str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$", examples=["examples.fashion.model:build"])
 ]
 
 
@@ -25,16 +43,13 @@ def _project_path(value: str) -> str:
     path = value.removeprefix("pkg:")
     if not path or path.startswith("/") or "\\" in path or "\0" in path or ".." in path.split("/"):
         raise ValueError("must be a path inside the project, or pkg:PACKAGE/path, without '..'")
+    if value.startswith("pkg:") and not all(path.partition("/")[::2]):
+        raise ValueError("must be pkg:PACKAGE/path/of/the/file")
     return value
 
 
-ProjectPath = Annotated[
-    str,
-    AfterValidator(_project_path),
-    Field(
-        description="A path relative to the project root, or `pkg:PACKAGE/path` for a file inside an installed package."
-    ),
-]
+ProjectPath = Annotated[str, AfterValidator(_project_path)]
+"""A path relative to the project root, or `pkg:PACKAGE/path` for a file inside an installed package."""
 
 
 class Factory(Frozen):
@@ -44,20 +59,37 @@ class Factory(Frozen):
     them rebuilds what the factory made.
     """
 
-    factory: FactoryName
+    factory: FactoryName = Field(description="The callable, `module:function`.")
     args: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the call.")
-    files: tuple[ProjectPath, ...] = Field((), description="Further files that the factory reads.")
-    packages: tuple[str, ...] = Field(
-        (), description="Distributions whose version changes what the factory returns."
+    files: tuple[ProjectPath, ...] = Field(
+        (), description="Further files or folders that the factory reads, outside its module's own folder."
     )
+    packages: tuple[str, ...] = Field(
+        (), description="Installed distributions whose version changes what the factory returns."
+    )
+
+
+WEIGHTS_FORMS = ("one file", "by submodule")
+
+
+def _weights_form(value: Any) -> str:
+    return WEIGHTS_FORMS[isinstance(value, Mapping)]
 
 
 class PytorchSource(Factory):
     """A `torch.nn.Module` made by a factory; `weights` are loaded strictly, from safetensors."""
 
-    weights: ProjectPath | dict[str, ProjectPath] | None = Field(
+    weights: (
+        Annotated[
+            Annotated[ProjectPath, Tag(WEIGHTS_FORMS[0])]
+            | Annotated[dict[str, ProjectPath], Field(min_length=1), Tag(WEIGHTS_FORMS[1])],
+            Discriminator(_weights_form),
+        ]
+        | None
+    ) = Field(
         None,
-        description="One safetensors file, or one per submodule: `{encoder: pkg:…, head: examples/…}`.",
+        description="A safetensors file, or one for each submodule: `{encoder: pkg:…, head: examples/…}`. "
+        "Left out: the factory loads them itself.",
     )
 
 
@@ -68,8 +100,8 @@ class OnnxSource(Frozen):
 class Source(Frozen):
     """Where the trained model comes from: exactly one kind."""
 
-    pytorch: PytorchSource | None = None
-    onnx: OnnxSource | None = None
+    pytorch: PytorchSource | None = Field(None, description="A PyTorch module, from a factory and its weights.")
+    onnx: OnnxSource | None = Field(None, description="A model that is ONNX already.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -80,16 +112,17 @@ class Source(Frozen):
         return self
 
     @property
-    def kind(self) -> str:
-        return next(kind for kind in type(self).model_fields if getattr(self, kind) is not None)
+    def kind(self) -> Literal["pytorch", "onnx"]:
+        return "onnx" if self.onnx else "pytorch"
 
 
 class Data(Frozen):
-    """Samples and their labels: `evaluation` is what accuracy and latency are measured on."""
+    """Samples and their labels."""
 
     evaluation: Factory | None = Field(
         None,
-        description="Factory that returns `(samples, labels)`: raw samples as the endpoint receives them, decoded.",
+        description="Factory that returns `(samples, labels)`: samples as the endpoint has them once decoded, labels "
+        "int64. Accuracy and latency are measured on them.",
     )
     calibration: Factory | None = Field(
         None, description="The same, for passes that look at data. Never the evaluation data."
@@ -101,36 +134,70 @@ class Text(Frozen):
     max_length: int = Field(128, ge=1, le=8192, description="Tokens; longer texts are cut.")
 
 
+Pixels = Annotated[int, Field(ge=1, le=8192)]
+Deviation = Annotated[float, Field(gt=0)]
+
+
 class Image(Frozen):
     mode: Literal["L", "RGB"] = Field("RGB", description="Grey or colour.")
-    size: tuple[int, int] = Field(description="Height and width that the model takes, pixels.")
+    size: tuple[Pixels, Pixels] = Field(description="Height and width that the model takes, pixels.")
     mean: tuple[float, ...] = Field(
         (0.0,), description="Subtracted after scaling to 0…1, one per channel or one for all."
     )
-    std: tuple[float, ...] = Field((1.0,), description="Divided by, one per channel or one for all.")
+    std: tuple[Deviation, ...] = Field((1.0,), description="Divided by, one per channel or one for all.")
+
+    @model_validator(mode="after")
+    def _one_value_per_channel(self) -> Self:
+        channels = 1 if self.mode == "L" else 3
+        for key in ("mean", "std"):
+            values = len(getattr(self, key))
+            if values not in (1, channels):
+                wanted = "1 value" if channels == 1 else "1 or 3 values"
+                raise ValueError(f"{key} has {values} values; mode {self.mode} takes {wanted}")
+        return self
 
 
 class Audio(Frozen):
     sample_rate: int = Field(
         16000, ge=4000, le=192000, description="Hz that the model takes; other rates are resampled."
     )
-    seconds: float = Field(
-        1.0, gt=0, le=600, description="Length that the model takes; longer is cut, shorter padded."
-    )
+    seconds: float = Field(1.0, gt=0, le=600, description="Length that the model takes; longer is cut, shorter padded.")
     features: Literal["waveform", "log_mel"] = Field("waveform", description="What the model takes.")
     mels: int = Field(40, ge=8, le=256, description="Mel bands, for log_mel.")
     window: int = Field(400, ge=32, description="Samples of one analysis window, for log_mel.")
     hop: int = Field(160, ge=8, description="Samples between two windows, for log_mel.")
 
+    @model_validator(mode="after")
+    def _windows_fit(self) -> Self:
+        samples = round(self.seconds * self.sample_rate)
+        if self.features == "log_mel" and self.window > samples:
+            raise ValueError(f"window ({self.window} samples) is longer than the clip ({samples} samples)")
+        if self.features == "log_mel" and self.hop > self.window:
+            raise ValueError(f"hop ({self.hop}) is larger than window ({self.window}): samples between would be lost")
+        return self
+
+
+def _length(value: int) -> int:
+    if value < 1 and value != -1:
+        raise ValueError(f"must be at least 1, or -1 for any length; it is {value}")
+    return value
+
 
 class TensorInput(Frozen):
-    dtype: Literal["float32", "float64", "int64", "int32", "uint8", "bool"] = "float32"
-    shape: tuple[int, ...] = Field(description="Shape of one sample, without the batch; -1 is any length.")
+    dtype: Literal["float32", "float64", "int64", "int32", "uint8", "bool"] = Field(
+        "float32", description="Type of its elements."
+    )
+    shape: tuple[Annotated[int, AfterValidator(_length)], ...] = Field(
+        description="Shape of one sample, without the batch; -1 is any length."
+    )
 
 
 class Tensor(Frozen):
     inputs: dict[str, TensorInput] = Field(min_length=1, description="The model's inputs by name.")
     outputs: tuple[str, ...] = Field(("output",), min_length=1, description="The model's outputs by name.")
+
+
+Requirement = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*(\[[\w,.-]+\])?==[\w.!+]+$", examples=["numpy==2.4.0"])]
 
 
 class Handler(Frozen):
@@ -139,90 +206,138 @@ class Handler(Frozen):
     inference: ProjectPath = Field(
         description="A file that defines model_fn and, if wanted, input_fn, predict_fn, output_fn."
     )
-    files: tuple[ProjectPath, ...] = Field((), description="Further files for the artifact's `code/` folder.")
-    requirements: tuple[str, ...] = Field(
+    files: tuple[ProjectPath, ...] = Field(
+        (), description="Further files for the artifact's `code/` folder, by their own names."
+    )
+    requirements: tuple[Requirement, ...] = Field(
         (), description="Pinned packages (`name==version`) that the code needs."
     )
 
 
+class Step(Frozen):
+    """One pass of a candidate. `options` are what the file says; the pass's `Config` has checked them."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+def _step(value: Any) -> Any:
+    if isinstance(value, str):
+        return Step(name=value)
+    if isinstance(value, dict) and len(value) == 1:
+        ((name, options),) = value.items()
+        if options is None or isinstance(options, dict):
+            return Step(name=name, options=options or {})
+        raise ValueError(f"the options of {name} must be a mapping, `{name}: {{option: value}}`")
+    if isinstance(value, Step):
+        return value
+    raise ValueError("a pass is `name` or `{name: {option: value}}`; a candidate is a list of them")
+
+
 class Optimize(Frozen):
-    candidates: tuple[tuple[str | dict[str, dict[str, Any]], ...], ...] = Field(
-        (("export_onnx",),),
+    """The ways to try, and which of those that pass every gate to take."""
+
+    candidates: tuple[tuple[Annotated[Step, BeforeValidator(_step)], ...], ...] = Field(
+        ((Step(name="export_onnx"),),),
         min_length=1,
         description="Each a list of passes, `name` or `{name: {option: value}}`; shared beginnings are built once.",
     )
-    choose: Literal["fastest", "smallest"] = Field(
-        "fastest", description="Among the candidates that pass every gate."
-    )
+    choose: Literal["fastest", "smallest"] = Field("fastest", description="Among the candidates that pass every gate.")
 
 
-class AccuracyGate(Frozen):
+class Gate(Frozen):
+    @model_validator(mode="after")
+    def _some_limit(self) -> Self:
+        if all(getattr(self, limit) is None for limit in type(self).model_fields):
+            raise ValueError(f"a gate without a limit; give {' or '.join(type(self).model_fields)}")
+        return self
+
+
+class AccuracyGate(Gate):
     max_drop: float | None = Field(
         None, ge=0, le=1, description="How much lower than the source model's score, absolute."
     )
     min: float | None = Field(None, description="Lowest score.")
 
 
-class LatencyGate(Frozen):
-    max_ms: float | None = Field(None, gt=0)
+class LatencyGate(Gate):
+    max_ms: float | None = Field(None, gt=0, description="Highest latency, milliseconds.")
     max_ratio: float | None = Field(None, gt=0, description="Of the source model's, measured side by side.")
 
 
-class MegabyteGate(Frozen):
-    max_mb: float | None = Field(None, gt=0)
+class MegabyteGate(Gate):
+    max_mb: float | None = Field(None, gt=0, description="Most megabytes (memory: MiB).")
     max_ratio: float | None = Field(None, gt=0, description="Of the source model's.")
 
 
 class Gates(Frozen):
     """What a candidate must hold. One that misses a gate, or lacks its evidence, is never promoted."""
 
-    accuracy: AccuracyGate | None = None
-    latency_p50: LatencyGate | None = None
-    latency_p95: LatencyGate | None = None
-    memory_peak: MegabyteGate | None = None
-    size: MegabyteGate | None = None
+    accuracy: AccuracyGate | None = Field(None, description="The task's metric on the evaluation data.")
+    latency_p50: LatencyGate | None = Field(None, description="Median latency of one sample.")
+    latency_p95: LatencyGate | None = Field(None, description="95th percentile of the latency of one sample.")
+    memory_peak: MegabyteGate | None = Field(None, description="Peak memory of a fresh process that runs the model.")
+    size: MegabyteGate | None = Field(None, description="Size of the model's files.")
 
 
 class Measure(Frozen):
+    """How latency is measured: source and candidates take turns, so that they see the same machine."""
+
     threads: int = Field(1, ge=1, le=256, description="Intra-op threads of source and candidates alike.")
     rounds: int = Field(5, ge=1, le=1000, description="Interleaved rounds of latency measurement.")
     requests: int = Field(30, ge=5, le=10000, description="Timed requests of one model in one round.")
 
 
-class DeployOverlay(Frozen):
-    """Like `deploy`, each field optional: what is given replaces, `instances`, `autoscaling` and `environment` merge."""
-
-    endpoint: Literal["realtime"] | None = None
-    instance: str | None = None
-    instances: dict[Literal["min", "max"], int] | None = None
-    autoscaling: dict[Literal["target", "scale_in_cooldown", "scale_out_cooldown"], float] | None = None
-    image: str | None = None
-    environment: dict[str, str] | None = None
-
-
 class Environment(Frozen):
-    deploy: DeployOverlay = Field(default_factory=DeployOverlay)
+    """What differs in one environment."""
+
+    deploy: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Keys of `deploy` that replace it there; mappings merge, key by key.",
+    )
+
+
+EnvironmentName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,20}$", examples=["prod"])]
 
 
 class Spec(Frozen):
+    """One model, from its trained source to its endpoint."""
+
     name: Name = Field(description="The model's name: lower case, digits and hyphens; also the file's name.")
-    description: str = Field("", max_length=500)
+    description: str = Field("", max_length=500, description="A sentence for people.")
     task: Task = Field(description="Fixes how a request is decoded and an answer encoded.")
     labels: tuple[str, ...] = Field((), description="Class names in the order of the model's outputs.")
-    text: Text | None = Field(None, description="Preprocessing of text tasks.")
-    image: Image | None = Field(None, description="Preprocessing of image tasks.")
-    audio: Audio | None = Field(None, description="Preprocessing of audio tasks.")
+    text: Text | None = Field(None, description="Preprocessing of `text-classification`.")
+    image: Image | None = Field(None, description="Preprocessing of `image-classification`.")
+    audio: Audio | None = Field(None, description="Preprocessing of `audio-classification`.")
     tensor: Tensor | None = Field(None, description="Inputs and outputs of the task `tensor`.")
-    source: Source
-    data: Data = Field(default_factory=Data)
-    optimize: Optimize = Field(default_factory=Optimize)
-    measure: Measure = Field(default_factory=Measure)
-    gates: Gates = Field(default_factory=Gates)
-    handler: Handler | None = None
+    source: Source = Field(description="Where the trained model comes from: exactly one kind.")
+    data: Data = Field(default_factory=Data, description="What is measured on, and what passes may look at.")
+    optimize: Optimize = Field(default_factory=Optimize, description="The candidates, and which one to take.")
+    measure: Measure = Field(default_factory=Measure, description="How latency is measured.")
+    gates: Gates = Field(default_factory=Gates, description="What a candidate must hold to be promoted.")
+    handler: Handler | None = Field(None, description="Your own serving code in place of the task's.")
     sample: ProjectPath | None = Field(
-        None, description="An input to try the endpoint with: .json, .png, .jpg, .wav, .npy."
+        None, description="An input to try the endpoint with: .json, .txt, .png, .jpg, .jpeg, .wav, .npy."
     )
-    deploy: Deploy = Field(default_factory=Deploy)
-    environments: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,20}$")], Environment] = Field(
-        default_factory=dict
+    deploy: Deploy = Field(default_factory=Deploy, description="How the model is hosted.")
+    environments: dict[EnvironmentName, Environment] = Field(
+        default_factory=dict, description="What differs per environment (Pulumi stack), by its name."
     )
+
+    def deployment(self, environment: str) -> Deploy:
+        """How the model is hosted in an environment: `deploy` with that environment's overlay, if it has one."""
+        overlay = self.environments.get(environment, Environment()).deploy
+        return Deploy.model_validate(merged(self.deploy.model_dump(), overlay))
+
+    def deployments(self) -> dict[str, Deploy]:
+        return {environment: self.deployment(environment) for environment in self.environments}
+
+
+def merged(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the overlay's keys in place of its own; mappings merge, lists and scalars are replaced."""
+    result = dict(base)
+    for key, value in overlay.items():
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result

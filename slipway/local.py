@@ -9,15 +9,17 @@ import json
 import os
 import shlex
 import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_build.errors import UserError
+from slipway.console import Console
 
 if TYPE_CHECKING:
+    from localcloud.daemon import Server
     from toolchain.engine import Engine
 
 STACK = "local"
@@ -40,11 +42,31 @@ class Local:
     def cloud(self) -> Path:
         return self.directory / "local"
 
-    def endpoint(self) -> str:
-        """URL of the running local cloud. Raises UserError where none runs."""
+    def server(self) -> Server | None:
+        """The running local cloud, if it runs."""
         from localcloud import daemon
 
-        server = daemon.status(self.cloud)
+        return daemon.status(self.cloud)
+
+    def start(self, port: int | None, console: Console) -> Server:
+        """The running local cloud, started where it did not run. Raises UserError."""
+        from localcloud import daemon
+
+        with console.step("local AWS"), mendable():
+            server = daemon.start(self.cloud, port=port)
+            console.note(f"{server.endpoint} (process {server.pid})")
+        return server
+
+    def stop(self) -> bool:
+        """Stops the local cloud and its replicas; False where it did not run. Raises UserError."""
+        from localcloud import daemon
+
+        with mendable():
+            return daemon.stop(self.cloud)
+
+    def endpoint(self) -> str:
+        """URL of the running local cloud. Raises UserError where none runs."""
+        server = self.server()
         if server is None:
             raise UserError("the local AWS is not running", next_step="run: slipway local start (or make up)")
         return server.endpoint
@@ -62,6 +84,38 @@ class Local:
         """The same for a child process: real AWS settings of the caller are left out."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         return kept | self.variables(engine, endpoint)
+
+
+@contextmanager
+def mendable() -> Iterator[None]:
+    """Turns what `toolchain` and `localcloud` say to their users into the command line's own kind of error."""
+    from localcloud.errors import LocalCloudError
+    from toolchain.errors import EngineError
+
+    try:
+        yield
+    except EngineError as error:
+        raise UserError(error.message, next_step=error.next_step) from None
+    except LocalCloudError as error:
+        raise UserError(str(error)) from None
+
+
+def ensure_engine(console: Console) -> Engine:
+    """The Pulumi engine, made where none is at hand. Raises UserError."""
+    from toolchain.engine import ensure
+
+    with console.step("Pulumi engine"), mendable():
+        engine = ensure(console.note)
+        console.note(f"{engine.version}, {engine.pulumi}")
+    return engine
+
+
+def install_provider(stack: Stack, console: Console) -> None:
+    """Puts the local `aws` provider into the plugin cache of this checkout. Raises UserError."""
+    from localcloud.provider.install import install
+
+    with console.step("local provider plugin"), mendable():
+        install(stack.pulumi, stack.environment)
 
 
 @dataclass(frozen=True)
@@ -168,7 +222,8 @@ def client(service: str, endpoint: str) -> Any:
     """A plain boto3 client of the local cloud, as a user's own program would make one."""
     import boto3
 
-    return boto3.client(
+    make: Any = boto3.client  # its stubs know service names as literals only
+    return make(
         service,
         endpoint_url=endpoint,
         region_name=CREDENTIALS["AWS_REGION"],
@@ -180,7 +235,3 @@ def client(service: str, endpoint: str) -> Any:
 def export_lines(settings: Mapping[str, str]) -> str:
     """Shell lines that set the variables, for `eval "$(slipway env)"`."""
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(settings.items()))
-
-
-def python() -> Path:
-    return Path(sys.executable)

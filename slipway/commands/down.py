@@ -13,13 +13,11 @@ from slipway.console import Console
 @click.pass_obj
 def command(root: Path) -> None:
     """Destroy the local stack and stop the local AWS. Built models stay in build/."""
-    from localcloud import daemon
-    from slipway.commands.up import ensure_engine
-    from slipway.local import STACK, Local, Stack, client
+    from slipway.local import STACK, Local, Stack, client, ensure_engine
 
     console = Console()
     local = Local(root)
-    server = daemon.status(local.cloud)
+    server = local.server()
     recorded = (local.directory / "state" / ".pulumi" / "stacks").is_dir()
     if recorded:
         engine = ensure_engine(console)
@@ -34,4 +32,4 @@ def command(root: Path) -> None:
                 stack.require("destroy", "--yes", "--skip-preview", "--stack", STACK)
                 stack.require("stack", "rm", STACK, "--yes", "--preserve-config")
     with console.step("local AWS stopped"):
-        daemon.stop(local.cloud)
+        local.stop()

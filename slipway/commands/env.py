@@ -19,12 +19,10 @@ def command(root: Path) -> None:
       pulumi preview -s local
       aws sagemaker list-endpoints
     """
-    from localcloud import daemon
-    from slipway.commands.up import ensure_engine
-    from slipway.local import Local, export_lines
+    from slipway.local import Local, ensure_engine, export_lines
 
     local = Local(root)
-    server = daemon.status(local.cloud)
+    server = local.server()
     if server is None:
         click.echo(
             "slipway: the local AWS is not running, so AWS_ENDPOINT_URL is not set; run: slipway local start", err=True

@@ -21,11 +21,9 @@ def command() -> None:
 @click.pass_obj
 def start(root: Path, port: int | None) -> None:
     """Start it in the background, if it does not run yet."""
-    from localcloud import daemon
     from slipway.local import Local
 
-    with Console().step("local AWS"):
-        server = daemon.start(Local(root).cloud, port=port)
+    server = Local(root).start(port, Console())
     click.echo(f"{server.endpoint}  (process {server.pid}; status page {server.endpoint}/_slipway/)")
 
 
@@ -33,20 +31,18 @@ def start(root: Path, port: int | None) -> None:
 @click.pass_obj
 def stop(root: Path) -> None:
     """Stop it, with every replica it runs. What it held in memory is gone."""
-    from localcloud import daemon
     from slipway.local import Local
 
-    click.echo("stopped" if daemon.stop(Local(root).cloud) else "it was not running")
+    click.echo("stopped" if Local(root).stop() else "it was not running")
 
 
 @command.command()
 @click.pass_obj
 def status(root: Path) -> None:
     """Say whether it runs, and what its endpoints do. Exits 1 where it does not run."""
-    from localcloud import daemon
     from slipway.local import Local, client
 
-    server = daemon.status(Local(root).cloud)
+    server = Local(root).server()
     if server is None:
         click.echo("not running; start it with: slipway local start")
         raise SystemExit(1)

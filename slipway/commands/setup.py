@@ -13,6 +13,6 @@ from slipway.console import Console
 @click.pass_obj
 def command(root: Path) -> None:
     """Get the Pulumi engine: what is on PATH, else the official installer, else a build from pinned Go modules."""
-    from slipway.commands.up import ensure_engine
+    from slipway.local import ensure_engine
 
     ensure_engine(Console())

@@ -17,8 +17,6 @@ from slipway.console import Console
 
 if TYPE_CHECKING:
     from model_build.manifest import Manifest
-    from slipway.local import Local, Stack
-    from toolchain.engine import Engine
 
 
 @click.command()
@@ -26,19 +24,16 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(root: Path, port: int | None) -> None:
     """Build every model, start the local AWS, run `pulumi up -s local`, and ask each endpoint for a prediction."""
-    from localcloud import daemon
     from slipway.commands.build import build_models
-    from slipway.local import Local, Stack, client
+    from slipway.local import Local, Stack, client, ensure_engine, install_provider
 
     console = Console()
     local = Local(root)
     engine = ensure_engine(console)
     build_models(root, (), console)
-    with console.step("local AWS"):
-        server = daemon.start(local.cloud, port=port)
-        console.note(f"{server.endpoint} (process {server.pid})")
+    server = local.start(port, console)
     stack = Stack(local, engine.pulumi, local.process_environment(engine, server.endpoint))
-    install_provider(local, stack, console)
+    install_provider(stack, console)
     with console.step("pulumi up -s local"):
         stack.select()
         for line in stack.recover(client("sagemaker", server.endpoint)):
@@ -48,28 +43,12 @@ def command(root: Path, port: int | None) -> None:
     endpoints = stack.outputs()["endpoints"]
     with console.step("one prediction from each endpoint"):
         rows = [_try_out(root, name, endpoint, server.endpoint) for name, endpoint in sorted(endpoints.items())]
-    _print_table(rows)
+    _print_tables(rows)
     first = rows[0].manifest.name if rows else "NAME"
     click.echo(f"\nAsk an endpoint:      .venv/bin/slipway invoke {first}")
     click.echo(f"See what is running:  {server.endpoint}/_slipway/")
     click.echo('Use plain pulumi:     eval "$(.venv/bin/slipway env)" && pulumi preview -s local')
     click.echo("Stop everything:      make down")
-
-
-def ensure_engine(console: Console) -> Engine:
-    from toolchain.engine import ensure
-
-    with console.step("Pulumi engine"):
-        engine = ensure(console.note)
-        console.note(f"{engine.version}, {engine.pulumi}")
-    return engine
-
-
-def install_provider(local: Local, stack: Stack, console: Console) -> None:
-    from localcloud.provider.install import install
-
-    with console.step("local provider plugin"):
-        install(stack.pulumi, stack.environment)
 
 
 @dataclass(frozen=True)
@@ -95,22 +74,34 @@ def _try_out(root: Path, name: str, endpoint: str, cloud: str) -> Row:
     return Row(endpoint, manifest, shown(body, kind, manifest.sample.file), answered(answer))
 
 
-def _print_table(rows: list[Row]) -> None:
+def _print_tables(rows: list[Row]) -> None:
+    import shutil
+    import sys
+
+    from rich import box
     from rich.console import Console as RichConsole
     from rich.table import Table
 
-    table = Table(title="What runs now, and what the build gained (source model → deployed model)")
-    for heading in ("endpoint", "model", "accuracy", "p95 ms", "size MB", "sample input", "prediction"):
-        table.add_column(heading, overflow="fold")
+    # Where the output is not a terminal there is no width to fit in, and 80 columns would cut the words.
+    terminal = sys.stdout.isatty()
+    console = RichConsole(width=shutil.get_terminal_size().columns if terminal else 120, highlight=False)
+    gained = Table(title="What the build gained: source model → deployed model", box=box.SIMPLE, title_justify="left")
+    for heading in ("endpoint", "accuracy", "p95 ms", "size MB"):
+        gained.add_column(heading, no_wrap=True)
+    gained.add_column("model")
+    answered = Table(title="What the endpoints answered", box=box.SIMPLE, title_justify="left")
+    answered.add_column("endpoint", no_wrap=True)
+    answered.add_column("sample input")
+    answered.add_column("prediction", no_wrap=True)
     for row in rows:
         before, after = row.manifest.source, row.manifest.chosen
-        table.add_row(
+        gained.add_row(
             row.endpoint,
-            row.manifest.candidate,
             f"{before.score:.4f} → {after.score:.4f}",
             f"{before.latency_p95_ms:.2f} → {after.latency_p95_ms:.2f}",
             f"{before.size_mb:.1f} → {after.size_mb:.1f}",
-            row.asked,
-            row.answer,
+            row.manifest.candidate,
         )
-    RichConsole().print(table)
+        answered.add_row(row.endpoint, row.asked, row.answer)
+    console.print(gained)
+    console.print(answered)

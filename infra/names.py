@@ -1,0 +1,37 @@
+"""What things are called, and how long AWS lets their names be. Pure.
+
+Pulumi completes most names with a hyphen and seven random characters, so that a replacement can stand beside what
+it replaces; only an endpoint keeps its name, since clients know it.
+"""
+
+from __future__ import annotations
+
+MODEL_LIMIT = 40  # model_build.manifest.Name
+ENDPOINT_LIMIT = 63
+BUCKET_LIMIT = 63
+ROLE_LIMIT = 64
+SUFFIX = 8
+STACK_LIMIT = ENDPOINT_LIMIT - MODEL_LIMIT - len("-")
+
+VARIANT = "AllTraffic"  # deployment guardrails and scaling policies stop working when it changes
+
+
+def endpoint(model: str, stack: str) -> str:
+    return f"{model}-{stack}"
+
+
+def stem(model: str, stack: str, limit: int = ENDPOINT_LIMIT) -> str:
+    """The part before the random suffix, cut so that both fit into `limit` characters."""
+    return f"{model}-{stack}"[: limit - SUFFIX].rstrip("-")
+
+
+def artifact_key(model: str, sha256: str) -> str:
+    return f"{model}/{sha256}.tar.gz"
+
+
+def log_group(endpoint_name: str) -> str:
+    return f"/aws/sagemaker/Endpoints/{endpoint_name}"
+
+
+def scalable_resource(endpoint_name: str) -> str:
+    return f"endpoint/{endpoint_name}/variant/{VARIANT}"

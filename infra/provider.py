@@ -1,0 +1,32 @@
+"""The one place that decides which AWS a stack talks to: this machine's, or the account's."""
+
+from __future__ import annotations
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.settings import Settings
+
+# The version of localcloud's own `aws` plugin. AWS's real plugin never had it, so neither can stand in for the other.
+LOCAL_VERSION = "0.0.1"
+LOCAL_SERVICES = ("applicationautoscaling", "cloudwatch", "iam", "logs", "s3", "sagemaker", "sts")
+
+
+def aws_provider(settings: Settings) -> aws.Provider:
+    default_tags = aws.ProviderDefaultTagsArgs(tags={**settings.tags, "slipway:stack": settings.stack})
+    if settings.endpoint_url is not None:
+        endpoints = dict.fromkeys(LOCAL_SERVICES, settings.endpoint_url)
+        return aws.Provider(
+            "aws",
+            region=settings.region,
+            default_tags=default_tags,
+            endpoints=[aws.ProviderEndpointArgs(**endpoints)],
+            opts=pulumi.ResourceOptions(version=LOCAL_VERSION),
+        )
+    assert settings.account is not None  # noqa: S101  read_settings refuses a stack on AWS without it
+    return aws.Provider(
+        "aws",
+        region=settings.region,
+        default_tags=default_tags,
+        allowed_account_ids=[settings.account],
+    )

@@ -1,0 +1,160 @@
+"""moto, in this process: the application that answers for S3, IAM and the rest, and what our own services read of it.
+
+Apart because it is the one place that touches moto; importing this module imports none of it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import IO, Any, cast
+
+from localcloud.asgi import Application
+
+ACCOUNT = "123456789012"
+
+SERVICES = frozenset(
+    {
+        "application-autoscaling",
+        "ecr",
+        "iam",
+        "kms",
+        "logs",
+        "monitoring",
+        "s3",
+        "sns",
+        "sts",
+        "tagging",
+    }
+)
+
+
+class ObjectMissingError(Exception):
+    """There is no such bucket or key in S3."""
+
+
+@dataclass(frozen=True)
+class Role:
+    arn: str
+    trusts_sagemaker: bool
+
+
+def application() -> Application:
+    """moto as an ASGI application. Takes most of a second: it imports moto."""
+    # A page in a browser must not read what is here; moto would allow every origin.
+    os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
+    from a2wsgi import WSGIMiddleware
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    _leave_conditions_of_bucket_policies_out()
+    dispatcher = DomainDispatcherApplication(create_backend_app)
+
+    def moto(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if "CONTENT_LENGTH" not in environ:
+            # A chunked body ends by itself; without this flag it would be taken for an empty one.
+            environ["wsgi.input_terminated"] = True
+        answer: Iterable[bytes] = dispatcher(environ, start_response)
+        return answer
+
+    # The two packages type ASGI differently; it is the same protocol.
+    return cast(Application, WSGIMiddleware(cast(Any, moto), workers=16))
+
+
+def _leave_conditions_of_bucket_policies_out() -> None:
+    """moto denies whatever a conditional statement of a bucket policy speaks of, since it knows no condition's value.
+
+    A bucket that refuses plain HTTP would refuse everything. Here such statements do not apply: nothing on loopback
+    travels over a network that could be listened to.
+    """
+    from moto.iam.access_control import IAMPolicy, PermissionResult
+    from moto.s3.models import FakeBucket
+
+    def permission(bucket: Any, action: str, resource: str) -> Any:
+        if bucket.policy is None:
+            return PermissionResult.NEUTRAL
+        document = json.loads(bucket.policy)
+        statements = document["Statement"] if isinstance(document["Statement"], list) else [document["Statement"]]
+        unconditional = [statement for statement in statements if not statement.get("Condition")]
+        return IAMPolicy(json.dumps({**document, "Statement": unconditional})).is_action_permitted(action, resource)
+
+    FakeBucket.get_permission = permission  # type: ignore[assignment, method-assign]
+
+
+def _s3() -> Any:
+    from moto.s3.models import s3_backends
+
+    return s3_backends[ACCOUNT]["aws"]
+
+
+def object_exists(bucket: str, key: str) -> bool:
+    return _find_object(bucket, key) is not None
+
+
+def _find_object(bucket: str, key: str) -> Any:
+    from moto.s3.exceptions import MissingBucket
+
+    try:
+        return _s3().get_object(bucket, key)
+    except MissingBucket:
+        return None
+
+
+def read_object(bucket: str, key: str, target: IO[bytes]) -> None:
+    """Copies an object's bytes into `target`. Raises ObjectMissingError."""
+    found = _find_object(bucket, key)
+    if found is None:
+        raise ObjectMissingError(f"s3://{bucket}/{key}")
+    shutil.copyfileobj(io.BytesIO(found.value), target)
+
+
+def list_objects(bucket: str, prefix: str) -> list[str]:
+    """Keys below a prefix, sorted. Raises ObjectMissingError for a missing bucket."""
+    from moto.s3.exceptions import MissingBucket
+
+    try:
+        keys = list(_s3().get_bucket(bucket).keys)
+    except MissingBucket:
+        raise ObjectMissingError(f"s3://{bucket}") from None
+    return sorted(key for key in keys if key.startswith(prefix))
+
+
+def find_role(arn: str) -> Role | None:
+    """An IAM role and whether `sagemaker.amazonaws.com` may assume it."""
+    from moto.iam.exceptions import NotFoundException
+    from moto.iam.models import iam_backends
+
+    try:
+        role = iam_backends[ACCOUNT]["aws"].get_role_by_arn(arn)
+    except NotFoundException:
+        return None
+    document = role.assume_role_policy_document
+    statements = (json.loads(document) if isinstance(document, str) else document).get("Statement", [])
+    if isinstance(statements, dict):
+        statements = [statements]
+    return Role(role.arn, any(_lets_sagemaker_in(statement) for statement in statements))
+
+
+def _lets_sagemaker_in(statement: dict[str, Any]) -> bool:
+    principal = statement.get("Principal")
+    services = principal.get("Service", []) if isinstance(principal, dict) else []
+    if isinstance(services, str):
+        services = [services]
+    return statement.get("Effect") == "Allow" and "sagemaker.amazonaws.com" in services
+
+
+def put_metrics(region: str, namespace: str, data: list[dict[str, Any]]) -> None:
+    """CloudWatch's PutMetricData."""
+    from moto.cloudwatch.models import cloudwatch_backends
+
+    cloudwatch_backends[ACCOUNT][region].put_metric_data(namespace, data)
+
+
+def has_scalable_target(region: str, arn: str) -> bool:
+    from moto.applicationautoscaling.models import applicationautoscaling_backends
+
+    targets = applicationautoscaling_backends[ACCOUNT][region].targets
+    return any(target.arn == arn for by_resource in targets.values() for target in by_resource.values())

@@ -1,0 +1,50 @@
+"""What the parts of a bucket (policy, versioning, encryption, …) have in common: one put, one get, one delete.
+
+Their id is the bucket's name; a bucket that is gone has taken them with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from botocore.exceptions import ClientError
+
+from localcloud.provider.cloud import Cloud
+from localcloud.provider.declarations import Create, Delete, Read, Update
+from localcloud.provider.errors import code_of
+from localcloud.provider.values import Values
+
+NO_BUCKET = "NoSuchBucket"
+
+
+def lifecycle(
+    put: Callable[[Cloud, Values], object],
+    get: Callable[[Cloud, str], Values],
+    remove: Callable[[Cloud, str], object],
+    absent: tuple[str, ...],
+) -> tuple[Create, Read, Update, Delete]:
+    """`absent` are the error codes that say that the bucket has no such part."""
+
+    def create(cloud: Cloud, inputs: Values) -> str:
+        put(cloud, inputs)
+        return str(inputs["bucket"])
+
+    def read(cloud: Cloud, identifier: str, _known: Values) -> Values | None:
+        try:
+            return {"bucket": identifier, **get(cloud, identifier)}
+        except ClientError as error:
+            if code_of(error) in (NO_BUCKET, *absent):
+                return None
+            raise
+
+    def update(cloud: Cloud, _identifier: str, _old: Values, new: Values) -> None:
+        put(cloud, new)
+
+    def delete(cloud: Cloud, identifier: str, _old: Values) -> None:
+        try:
+            remove(cloud, identifier)
+        except ClientError as error:
+            if code_of(error) not in (NO_BUCKET, *absent):
+                raise
+
+    return create, read, update, delete

@@ -1,0 +1,1 @@
+"""SageMaker hosting on this machine: the control plane, endpoints that run real replicas, and their invocation."""

@@ -1,0 +1,252 @@
+"""SageMaker's control plane: the operations of hosting, each a method, over the catalog and the endpoints."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from localcloud import protocol
+from localcloud.asgi import Request, Response, json_response
+from localcloud.errors import ValidationException
+from localcloud.sagemaker.catalog import Catalog, Record, already_exists, could_not_find
+from localcloud.sagemaker.endpoint import Endpoint
+from localcloud.sagemaker.fleet import Variant, Workshop
+from localcloud.sagemaker.listing import list_page
+from localcloud.sagemaker.rollout import strategy
+
+log = logging.getLogger(__name__)
+
+SERVICE = "sagemaker"
+
+
+class Region:
+    """Hosting in one region: endpoints of one name in two regions are two endpoints."""
+
+    def __init__(self, region: str, workshop: Workshop, logs: Path) -> None:
+        self.catalog = Catalog(region)
+        self.endpoints: dict[str, Endpoint] = {}
+        self._workshop = workshop
+        self._logs = logs
+
+    # --- models ---------------------------------------------------------------------------------------------------
+
+    def create_model(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"ModelArn": self.catalog.add_model(request).arn}
+
+    def describe_model(self, request: dict[str, Any]) -> dict[str, Any]:
+        record = self.catalog.model(request["ModelName"])
+        return {**record.request, "ModelArn": record.arn, "CreationTime": record.created}
+
+    def list_models(self, request: dict[str, Any]) -> dict[str, Any]:
+        return list_page(request, [_summary("Model", record) for record in self.catalog.models.values()], "Model")
+
+    def delete_model(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.catalog.remove_model(request["ModelName"])
+        return {}
+
+    # --- endpoint configurations ----------------------------------------------------------------------------------
+
+    def create_endpoint_config(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"EndpointConfigArn": self.catalog.add_config(request).arn}
+
+    def describe_endpoint_config(self, request: dict[str, Any]) -> dict[str, Any]:
+        record = self.catalog.config(request["EndpointConfigName"])
+        return {**record.request, "EndpointConfigArn": record.arn, "CreationTime": record.created}
+
+    def list_endpoint_configs(self, request: dict[str, Any]) -> dict[str, Any]:
+        summaries = [_summary("EndpointConfig", record) for record in self.catalog.configs.values()]
+        return list_page(request, summaries, "EndpointConfig")
+
+    def delete_endpoint_config(self, request: dict[str, Any]) -> dict[str, Any]:
+        # As on AWS, one that an endpoint uses goes too: the endpoint runs on, and can no longer be updated.
+        self.catalog.remove_config(request["EndpointConfigName"])
+        return {}
+
+    # --- endpoints ------------------------------------------------------------------------------------------------
+
+    def create_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = request["EndpointName"]
+        arn = self.catalog.arn("endpoint", name)
+        if name in self.endpoints:
+            raise already_exists("endpoint", arn)
+        config = self.catalog.config(request["EndpointConfigName"])
+        variants = self._resolve(config)
+        # The first deployment has nothing to roll over from; an unsupported configuration is refused all the same.
+        strategy(request.get("DeploymentConfig"))
+        endpoint = Endpoint(name, arn, self.catalog.region, config, self._workshop, self._logs / name)
+        endpoint.last_deployment = request.get("DeploymentConfig")
+        self.endpoints[name] = endpoint
+        self.catalog.set_tags(arn, request.get("Tags", []))
+        endpoint.create(variants)
+        return {"EndpointArn": arn}
+
+    def describe_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self.endpoint(request["EndpointName"]).describe()
+
+    def list_endpoints(self, request: dict[str, Any]) -> dict[str, Any]:
+        summaries = [
+            {
+                "EndpointName": endpoint.name,
+                "EndpointArn": endpoint.arn,
+                "CreationTime": endpoint.created,
+                "LastModifiedTime": endpoint.modified,
+                "EndpointStatus": endpoint.status,
+            }
+            for endpoint in self.endpoints.values()
+        ]
+        return list_page(request, summaries, "Endpoint")
+
+    def update_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
+        endpoint = self._idle_endpoint(request["EndpointName"])
+        # AWS refuses the update of an endpoint whose present configuration was deleted.
+        self.catalog.config(endpoint.config.name)
+        config = self.catalog.config(request["EndpointConfigName"])
+        deployment = request.get("DeploymentConfig")
+        if deployment is None and request.get("RetainDeploymentConfig", False):
+            deployment = endpoint.last_deployment
+        chosen = strategy(deployment)
+        variants = self._resolve(config)
+        if request.get("RetainAllVariantProperties", False):
+            excluded = {item["VariantPropertyType"] for item in request.get("ExcludeRetainedVariantProperties", [])}
+            variants = [_retained(variant, endpoint, excluded) for variant in variants]
+        endpoint.last_deployment = deployment
+        endpoint.update(config, variants, chosen)
+        return {"EndpointArn": endpoint.arn}
+
+    def update_endpoint_weights_and_capacities(self, request: dict[str, Any]) -> dict[str, Any]:
+        endpoint = self._idle_endpoint(request["EndpointName"])
+        wanted = request["DesiredWeightsAndCapacities"]
+        unknown = [item["VariantName"] for item in wanted if item["VariantName"] not in endpoint.fleets]
+        if unknown:
+            raise ValidationException(f'Could not find variant "{unknown[0]}" of endpoint "{endpoint.arn}".')
+        counts = {
+            item["VariantName"]: item["DesiredInstanceCount"] for item in wanted if "DesiredInstanceCount" in item
+        }
+        weights = {item["VariantName"]: item["DesiredWeight"] for item in wanted if "DesiredWeight" in item}
+        if any(count < 1 for count in counts.values()):
+            raise ValidationException("An instance-based variant needs a DesiredInstanceCount of at least 1.")
+        resulting = {name: weights.get(name, fleet.weight) for name, fleet in endpoint.fleets.items()}
+        if not any(weight > 0 for weight in resulting.values()):
+            raise ValidationException("At least one production variant needs a weight above 0.")
+        endpoint.resize(counts, weights)
+        return {"EndpointArn": endpoint.arn}
+
+    def delete_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
+        endpoint = self.endpoint(request["EndpointName"])
+        if endpoint.status not in ("InService", "Failed"):
+            raise _in_progress(endpoint)
+
+        def forget() -> None:
+            del self.endpoints[endpoint.name]
+            self.catalog.tags.pop(endpoint.arn, None)
+
+        endpoint.delete(forget)
+        return {}
+
+    # --- tags -----------------------------------------------------------------------------------------------------
+
+    def add_tags(self, request: dict[str, Any]) -> dict[str, Any]:
+        arn = self._taggable(request["ResourceArn"])
+        self.catalog.set_tags(arn, request["Tags"])
+        return {"Tags": self.catalog.tag_list(arn)}
+
+    def list_tags(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"Tags": self.catalog.tag_list(self._taggable(request["ResourceArn"]))}
+
+    def delete_tags(self, request: dict[str, Any]) -> dict[str, Any]:
+        tags = self.catalog.tags[self._taggable(request["ResourceArn"])]
+        for key in request["TagKeys"]:
+            tags.pop(key, None)
+        return {}
+
+    def _taggable(self, arn: str) -> str:
+        if arn not in self.catalog.tags:
+            raise ValidationException(f'Could not find a resource "{arn}".')
+        return arn
+
+    # --- shared ---------------------------------------------------------------------------------------------------
+
+    def endpoint(self, name: str) -> Endpoint:
+        if name not in self.endpoints:
+            raise could_not_find("endpoint", self.catalog.arn("endpoint", name))
+        return self.endpoints[name]
+
+    def _idle_endpoint(self, name: str) -> Endpoint:
+        endpoint = self.endpoint(name)
+        if endpoint.status == "Failed":
+            raise ValidationException(f'Cannot update endpoint "{endpoint.arn}" in status Failed; it can be deleted.')
+        if endpoint.status != "InService":
+            raise _in_progress(endpoint)
+        return endpoint
+
+    def _resolve(self, config: Record) -> list[Variant]:
+        return [
+            Variant.of(variant, self.catalog.model(variant["ModelName"]).request["PrimaryContainer"])
+            for variant in config.request["ProductionVariants"]
+        ]
+
+
+def _in_progress(endpoint: Endpoint) -> ValidationException:
+    return ValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+
+
+def _retained(variant: Variant, endpoint: Endpoint, excluded: set[str]) -> Variant:
+    fleet = endpoint.fleets.get(variant.name)
+    if fleet is None:
+        return variant
+    count = variant.count if "DesiredInstanceCount" in excluded else fleet.desired
+    weight = variant.weight if "DesiredWeight" in excluded else fleet.weight
+    return replace(variant, count=count, weight=weight)
+
+
+def _summary(kind: str, record: Record) -> dict[str, Any]:
+    return {f"{kind}Name": record.name, f"{kind}Arn": record.arn, "CreationTime": record.created}
+
+
+OPERATIONS: dict[str, Callable[[Region, dict[str, Any]], dict[str, Any]]] = {
+    "CreateModel": Region.create_model,
+    "DescribeModel": Region.describe_model,
+    "ListModels": Region.list_models,
+    "DeleteModel": Region.delete_model,
+    "CreateEndpointConfig": Region.create_endpoint_config,
+    "DescribeEndpointConfig": Region.describe_endpoint_config,
+    "ListEndpointConfigs": Region.list_endpoint_configs,
+    "DeleteEndpointConfig": Region.delete_endpoint_config,
+    "CreateEndpoint": Region.create_endpoint,
+    "DescribeEndpoint": Region.describe_endpoint,
+    "ListEndpoints": Region.list_endpoints,
+    "UpdateEndpoint": Region.update_endpoint,
+    "UpdateEndpointWeightsAndCapacities": Region.update_endpoint_weights_and_capacities,
+    "DeleteEndpoint": Region.delete_endpoint,
+    "AddTags": Region.add_tags,
+    "ListTags": Region.list_tags,
+    "DeleteTags": Region.delete_tags,
+}
+
+
+class ControlPlane:
+    """Answers the JSON 1.1 requests of every region."""
+
+    def __init__(self, workshop: Workshop, logs: Path) -> None:
+        self.regions: dict[str, Region] = {}
+        self._workshop = workshop
+        self._logs = logs
+
+    def region(self, name: str) -> Region:
+        if name not in self.regions:
+            self.regions[name] = Region(name, self._workshop, self._logs)
+        return self.regions[name]
+
+    def endpoints(self) -> list[Endpoint]:
+        return [endpoint for region in self.regions.values() for endpoint in region.endpoints.values()]
+
+    async def __call__(self, request: Request) -> Response:
+        operation = protocol.operation_name(request, SERVICE)
+        if operation not in OPERATIONS:
+            raise protocol.unsupported_operation(SERVICE, operation, list(OPERATIONS))
+        content = protocol.parse_input(request, SERVICE, operation)
+        answer = OPERATIONS[operation](self.region(request.region), content)
+        return json_response(200, answer, {"content-type": "application/x-amz-json-1.1"})

@@ -1,0 +1,80 @@
+"""The candidates of a spec as paths through one tree: each step has the key of what it makes.
+
+Keys are known before anything runs, so that what is in the cache needs neither its parents nor a heavy import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model_build import cache
+from model_build.passes import PASSES
+from model_build.passes.base import InstructionSet, Pass, PassConfig
+from model_build.spec import Optimize
+
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    the_pass: Pass
+    config: PassConfig
+    key: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    label: str
+    """The passes joined by ' → ', with the options that the spec gives."""
+    steps: tuple[Step, ...]
+
+
+def plan(
+    optimize: Optimize,
+    source_key: str,
+    preprocessing_key: str,
+    calibration_key: str | None,
+    instruction_set: InstructionSet,
+    versions: Mapping[str, str],
+) -> list[Candidate]:
+    """The candidates in the spec's order. What a spec leaves to the target is decided here: it is part of the key."""
+    candidates = []
+    for given in optimize.candidates:
+        key = source_key
+        steps = []
+        for step in given:
+            the_pass = PASSES[step.name]
+            config = _decided(the_pass.Config.model_validate(step.options), instruction_set)
+            key = cache.key(
+                "pass",
+                name=step.name,
+                version=the_pass.VERSION,
+                config=config.model_dump(mode="json"),
+                input=key,
+                preprocessing=preprocessing_key,
+                calibration=calibration_key if the_pass.NEEDS_CALIBRATION else None,
+                versions=dict(versions),
+            )
+            steps.append(Step(step.name, the_pass, config, key))
+        label = " → ".join(_label(step.name, step.options) for step in given) or "as it is"
+        candidates.append(Candidate(label, tuple(steps)))
+    return candidates
+
+
+def _decided(config: PassConfig, instruction_set: InstructionSet) -> PassConfig:
+    """`reduce_range` that the spec leaves open: 7-bit weights unless every CPU concerned has VNNI."""
+    if getattr(config, "reduce_range", False) is None:
+        return config.model_copy(update={"reduce_range": not instruction_set.vnni})
+    return config
+
+
+def _label(name: str, options: Mapping[str, Any]) -> str:
+    shown = ", ".join(f"{option}={_shown(value)}" for option, value in options.items())
+    return f"{name}({shown})" if shown else name
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "+".join(_shown(one) for one in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,131 @@
+"""What a build stands on, as digests: files, versions, code. Every cache key is made of these.
+
+Apart so that a build with nothing to do reads them, compares, and imports nothing more.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from model_build import cache
+from model_build.manifest import file_sha256
+from model_build.package import serving_files
+from model_build.project_files import factories, factory_files, input_files, named_paths, resolve, walk
+from model_build.spec import SECTIONS, Factory, Spec
+
+# What the passes and the measurement run on, and what the preprocessing runs on.
+LIBRARIES = ("numpy", "onnx", "onnxruntime", "onnxscript", "safetensors", "torch")
+PREPROCESSING = ("numpy", "pillow", "soxr", "tokenizers")
+SLIPWAY = Path(__file__).resolve().parent.parent
+ENCODING = ("config", "sound")
+"""The modules of `serving`, beside its tasks, that turn a sample into a model's input."""
+
+
+class Inputs:
+    """The inputs of one spec, each file read once."""
+
+    def __init__(self, spec: Spec, root: Path, path: Path | None = None) -> None:
+        self.spec = spec
+        self.root = root
+        self.files: dict[str, str] = {
+            relative: file_sha256(file) for relative, file in input_files(spec, root, path).items()
+        }
+        """Every file of the project, the spec first: the manifest's `inputs`."""
+        self.packaged: dict[str, str] = {
+            named: _digest_of(resolve(named, root)) for _, named in named_paths(spec) if named.startswith("pkg:")
+        }
+        """Files and folders of installed packages, by the spec's path."""
+
+    def build_key(self) -> str:
+        """Changes with anything that could change what a build publishes."""
+        packages = {name for _, factory in factories(self.spec) for name in factory.packages}
+        return cache.key(
+            "build",
+            spec=self.spec.model_dump(mode="json"),
+            files=self.files,
+            packaged=self.packaged,
+            versions=versions((*LIBRARIES, *PREPROCESSING, "orjson", *packages)),
+            python=platform.python_version(),
+            machine=platform.machine(),
+            code=_code((SLIPWAY / "model_build").rglob("*.py")) | _code(serving_files()),
+        )
+
+    def source_key(self) -> str:
+        source = self.spec.source
+        if source.onnx:
+            path = source.onnx.path
+            beside = [file for file in self.files if file.startswith(path) and file != path]  # weights kept apart
+            return cache.key("source", onnx=self._digests([path, *beside]), versions=versions(("onnx",)))
+        assert source.pytorch is not None  # noqa: S101  # a source has exactly one kind
+        weights = source.pytorch.weights
+        by_submodule = {"": weights} if isinstance(weights, str) else dict(weights or {})
+        return cache.key(
+            "source",
+            pytorch=self._factory(source.pytorch),
+            weights={submodule: self._digests([path]) for submodule, path in by_submodule.items()},
+            versions=versions(("torch", "safetensors")),
+        )
+
+    def preprocessing_key(self) -> str:
+        section = SECTIONS[self.spec.task]
+        return cache.key(
+            "preprocessing",
+            task=self.spec.task,
+            section=getattr(self.spec, section).model_dump(mode="json"),
+            tokenizer=self._digests([self.spec.text.tokenizer] if self.spec.text else []),
+            code=_code(path for path in serving_files() if path.parent.name == "tasks" or path.stem in ENCODING),
+            versions=versions(PREPROCESSING),
+        )
+
+    def samples_key(self, factory: Factory | None) -> str:
+        """Of the encoded samples; without a factory, of the made-up ones."""
+        return cache.key(
+            "samples",
+            factory=self._factory(factory) if factory else None,
+            classes=len(self.spec.labels),
+            preprocessing=self.preprocessing_key(),
+        )
+
+    def _factory(self, factory: Factory) -> dict[str, Any]:
+        return {
+            "name": factory.factory,
+            "args": factory.args,
+            "files": {
+                relative: self.files[relative]
+                for file in factory_files(factory, self.root)
+                if (relative := file.relative_to(self.root).as_posix())
+            },
+            "packaged": self._digests(path for path in factory.files if path.startswith("pkg:")),
+            "packages": versions(factory.packages),
+        }
+
+    def _digests(self, paths: Iterable[str]) -> dict[str, str]:
+        return {path: self.packaged[path] if path in self.packaged else self.files[path] for path in paths}
+
+
+def _digest_of(path: Path) -> str:
+    """Of a file, or of a folder's files."""
+    if path.is_file():
+        return file_sha256(path)
+    return cache.digest({file.relative_to(path).as_posix(): file_sha256(file) for file in walk(path)})
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Installed versions by distribution; `none` where one is not installed."""
+    return {name: _version(name) for name in sorted(set(names))}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _code(paths: Iterable[Path]) -> dict[str, str]:
+    """Digests of Slipway's own source files, by their path in the checkout."""
+    return {path.relative_to(SLIPWAY).as_posix(): file_sha256(path) for path in sorted(paths)}

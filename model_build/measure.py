@@ -1,0 +1,216 @@
+"""Measures models side by side: each in a fresh process with pinned threads, taking turns.
+
+Turns, since a machine's speed drifts: in every round each model answers the same requests, and a round's figures are of
+the same minute. Scores are of one model alone and are kept for it; latencies belong to the set that was timed together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from model_build.errors import UserError
+from model_build.progress import SILENT, Progress
+from model_build.spec import Measure
+
+METRIC = "accuracy"
+VERSION = 1
+"""Raised when measuring changes: it is part of the cache key."""
+SLIPWAY = Path(__file__).resolve().parent.parent
+"""The folder that `python -m model_build.measure_worker` is found in."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to measure. `settings` are the worker's: a path for onnx; factory, args, weights, root for pytorch."""
+
+    label: str
+    kind: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Score:
+    correct: int
+    samples: int
+
+    @property
+    def value(self) -> float:
+        return self.correct / self.samples
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one sample, and the peak memory. `rounds` has (p50, p95) of each round."""
+
+    rounds: tuple[tuple[float, float], ...]
+    memory_mb: float
+    load_seconds: float
+    weight_bytes: int
+    """Of an ONNX file, or of a module's parameters and buffers."""
+
+    @property
+    def p50(self) -> float:
+        """The median of the rounds' medians: a round that something else disturbed does not move it."""
+        return median(p50 for p50, _ in self.rounds)
+
+    @property
+    def p95(self) -> float:
+        return median(p95 for _, p95 in self.rounds)
+
+    def spread(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest round of each percentile."""
+        p50s, p95s = zip(*self.rounds, strict=True)
+        return {"p50_ms": (min(p50s), max(p50s)), "p95_ms": (min(p95s), max(p95s))}
+
+
+def measure(
+    subjects: Sequence[Subject],
+    data: Path,
+    outputs: Sequence[str],
+    settings: Measure,
+    *,
+    time: bool = True,
+    score: Sequence[str] = (),
+    progress: Progress = SILENT,
+) -> tuple[dict[str, Latency], dict[str, Score]]:
+    """Latency and memory of every subject if `time`, and the score of those named in `score`.
+
+    `data` is a folder that `datasets` wrote. Raises UserError where a model cannot be loaded or run.
+    """
+    wanted = [subject for subject in subjects if time or subject.label in score]
+    with ExitStack() as stack:
+        # First, so that it ends last: a thread waits for its worker's answer until that worker is ended.
+        at_once = ThreadPoolExecutor(max(1, _cores() // settings.threads))
+        stack.callback(at_once.shutdown, cancel_futures=True)
+        workers = {subject.label: stack.enter_context(_worker(subject, settings.threads)) for subject in wanted}
+        with progress.step(f"start {len(wanted)} processes"):
+            load = {
+                "outputs": list(outputs),
+                "threads": settings.threads,
+                "data": str(data),
+                "requests": settings.requests,
+            }
+            loaded = dict(
+                zip(
+                    workers,
+                    at_once.map(
+                        lambda subject: workers[subject.label].ask(
+                            "load", kind=subject.kind, model=dict(subject.settings), **load
+                        ),
+                        wanted,
+                    ),
+                    strict=True,
+                )
+            )
+        latencies = {}
+        if time:
+            rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in workers}
+            with progress.step(f"time {settings.rounds} rounds of {settings.requests} requests"):
+                for turn in range(settings.rounds):
+                    for name in _turned(list(workers), turn):
+                        answer = workers[name].ask("time", count=settings.requests)
+                        rounds[name].append(_percentiles(answer["milliseconds"]))
+            latencies = {name: Latency(rounds=tuple(rounds[name]), **loaded[name]) for name in workers}
+        scores = {}
+        if score:
+            with progress.step(f"score {len(score)} models"):
+                answers = at_once.map(lambda name: workers[name].ask("score"), score)
+                scores = {name: Score(**answer) for name, answer in zip(score, answers, strict=True)}
+        return latencies, scores
+
+
+def _turned(names: list[str], number: int) -> list[str]:
+    """The names, beginning with another one in each round, so that none is always the first."""
+    start = number % len(names)
+    return names[start:] + names[:start]
+
+
+def _percentiles(milliseconds: Sequence[float]) -> tuple[float, float]:
+    """p50 and p95, linear between the neighbours."""
+    ordered = sorted(milliseconds)
+
+    def at(share: float) -> float:
+        position = share * (len(ordered) - 1)
+        below = int(position)
+        above = min(below + 1, len(ordered) - 1)
+        return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+    return at(0.5), at(0.95)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Worker:
+    """A running `measure_worker`. It ends when its standard input closes, so also when this process is killed."""
+
+    def __init__(self, name: str, process: subprocess.Popen[str], errors: Path) -> None:
+        self.name = name
+        self.process = process
+        self.errors = errors
+
+    def ask(self, do: str, **parameters: Any) -> dict[str, Any]:
+        assert self.process.stdin is not None and self.process.stdout is not None  # noqa: S101  # both are pipes
+        try:
+            self.process.stdin.write(json.dumps({"do": do, **parameters}) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise self._ended(do) from None
+        line = self.process.stdout.readline()
+        if not line:
+            raise self._ended(do)
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise UserError(f"{self.name}: {answer['error']}", answer["next_step"])
+        return answer
+
+    def _ended(self, do: str) -> UserError:
+        code = self.process.wait()
+        lines = [line for line in self.errors.read_text("utf-8", "replace").splitlines() if line.strip()]
+        how = f"was killed by signal {-code}" if code < 0 else f"exited {code}"
+        hint = "out of memory? free some, or measure fewer candidates" if code == -9 else "mend what it says"
+        return UserError(
+            f"{self.name}: its process {how} during '{do}': {lines[-1].strip() if lines else 'no output'}", hint
+        )
+
+
+@contextmanager
+def _worker(subject: Subject, threads: int) -> Iterator[Worker]:
+    pinned = {
+        name: str(threads)
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+    }
+    path = (str(SLIPWAY), os.environ.get("PYTHONPATH"))
+    with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
+        errors = Path(scratch) / "stderr"
+        with errors.open("w") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "model_build.measure_worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                text=True,
+                encoding="utf-8",
+                env={**os.environ, **pinned, "PYTHONPATH": os.pathsep.join(filter(None, path))},
+            )
+        try:
+            yield Worker(subject.label, process, errors)
+        finally:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    with suppress(BrokenPipeError):
+                        pipe.close()

@@ -1,0 +1,204 @@
+"""One model in one process: loads it, times it, scores it. `measure` starts it and speaks JSON lines with it.
+
+A process of its own, so that memory is the model's alone and threads are pinned before any library starts; it imports
+only what running the model takes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from model_build.errors import UserError
+
+WARM_UP = 5
+"""Untimed requests after loading, and before each round: the first ones find cold caches."""
+BATCH = 64
+"""Samples of one forward pass while scoring."""
+
+Batch = dict[str, Any]
+Forward = Callable[[Batch], Any]
+"""Encoded inputs → the first output, an array with the batch as axis 0."""
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C reaches the whole group; the build ends this process itself
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what the project's code prints must not be taken for an answer
+    requests: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    worker = Worker()
+    while True:
+        request = json.loads(requests.get())
+        try:
+            answer = getattr(worker, "on_" + request.pop("do"))(**request)
+        except UserError as error:
+            answer = {"error": error.message, "next_step": error.next_step}
+        _send(answers, answer)
+
+
+def _listen(requests: queue.Queue[str]) -> None:
+    """Passes requests on, and ends the process with the one that started it, whatever it is busy with."""
+    for line in sys.stdin:
+        requests.put(line)
+    os._exit(0)
+
+
+def _send(stream: TextIO, answer: dict[str, Any]) -> None:
+    stream.write(json.dumps(answer) + "\n")
+    stream.flush()
+
+
+class Worker:
+    forward: Forward
+    data: Path
+    requests: list[Batch]
+    position: int = 0
+    weight_bytes: int = 0
+
+    def on_load(
+        self, kind: str, model: dict[str, Any], outputs: list[str], threads: int, data: str, requests: int
+    ) -> dict[str, Any]:
+        """Loads the model and runs it on a few samples; the peak of memory is taken then."""
+        started = time.perf_counter()
+        self.forward, self.weight_bytes = {"pytorch": _pytorch, "onnx": _onnx}[kind](model, outputs, threads)
+        loaded = time.perf_counter()
+        self.data = Path(data)
+        self.requests = _spread(self.data, requests)
+        for batch in self.requests[: 2 * WARM_UP]:
+            self.forward(batch)
+        return {
+            "load_seconds": loaded - started,
+            "memory_mb": peak_memory_mb(),
+            "weight_bytes": self.weight_bytes,
+        }
+
+    def on_time(self, count: int) -> dict[str, Any]:
+        """Milliseconds of each of `count` requests of one sample, going on where the last call stopped."""
+        for _ in range(WARM_UP):
+            self.forward(self._next())
+        self.position -= WARM_UP
+        milliseconds = []
+        for _ in range(count):
+            batch = self._next()
+            started = time.perf_counter_ns()
+            self.forward(batch)
+            milliseconds.append((time.perf_counter_ns() - started) / 1e6)
+        return {"milliseconds": milliseconds}
+
+    def on_score(self) -> dict[str, Any]:
+        """How many of the samples the highest output is the label's; outputs that are not finite are wrong."""
+        import numpy as np
+
+        correct = total = 0
+        for number, group in enumerate(_index(self.data)):
+            labels = np.load(self.data / f"{number}.labels.npy", allow_pickle=False)
+            arrays = _arrays(self.data, number, group)
+            for start in range(0, group["count"], BATCH):
+                part = slice(start, start + BATCH)
+                output = np.asarray(self.forward({name: np.array(array[part]) for name, array in arrays.items()}))
+                if output.ndim != 2 or len(output) != len(labels[part]):
+                    raise UserError(
+                        f"the model's first output has shape {output.shape} for a batch of {len(labels[part])}; "
+                        "accuracy needs (batch, classes)"
+                    )
+                right = (output.argmax(axis=1) == labels[part]) & np.isfinite(output).all(axis=1)
+                correct += int(right.sum())
+                total += len(right)
+        return {"correct": correct, "samples": total}
+
+    def _next(self) -> Batch:
+        batch = self.requests[self.position % len(self.requests)]
+        self.position += 1
+        return batch
+
+
+def _onnx(model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forward, int]:
+    """As `serving.handler` opens a session."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(model["path"], options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the library's exceptions share no other base
+        raise UserError(f"ONNX Runtime cannot load the model: {str(error).splitlines()[0]}") from error
+    return lambda batch: session.run(outputs, batch)[0], Path(model["path"]).stat().st_size
+
+
+def _pytorch(model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forward, int]:
+    import torch
+
+    from model_build.calling import parameter_names, select_outputs
+    from model_build.sources.pytorch import load_module
+
+    torch.set_num_threads(threads)
+    torch.set_num_interop_threads(1)
+    weights = {submodule: Path(path) for submodule, path in model["weights"].items()}
+    module = load_module(model["factory"], model["args"], weights, Path(model["root"]))
+    names: dict[str, str] = {}
+
+    def forward(batch: Batch) -> Any:
+        if not names:
+            names.update(parameter_names(module, batch))
+        with torch.inference_mode():
+            tensors = {parameter: torch.from_numpy(batch[name]) for name, parameter in names.items()}
+            return select_outputs(module(**tensors), outputs)[0].numpy(force=True)
+
+    tensors = {tensor.data_ptr(): tensor.nbytes for tensor in module.state_dict().values()}  # tied ones count once
+    return forward, sum(tensors.values())
+
+
+def _index(data: Path) -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = json.loads((data / "index.json").read_bytes())
+    return groups
+
+
+def _arrays(data: Path, number: int, group: dict[str, Any]) -> Batch:
+    import numpy as np
+
+    return {name: np.load(data / f"{number}.{name}.npy", mmap_mode="r", allow_pickle=False) for name in group["inputs"]}
+
+
+def _spread(data: Path, count: int) -> list[Batch]:
+    """At most `count` samples, evenly from all, each a batch of one, read into memory."""
+    import numpy as np
+
+    groups = _index(data)
+    total = sum(group["count"] for group in groups)
+    wanted = [position * total // min(count, total) for position in range(min(count, total))]
+    batches = []
+    first = 0
+    for number, group in enumerate(groups):
+        arrays = _arrays(data, number, group)
+        rows = [position - first for position in wanted if first <= position < first + group["count"]]
+        batches += [{name: np.array(array[row : row + 1]) for name, array in arrays.items()} for row in rows]
+        first += group["count"]
+    return batches
+
+
+def peak_memory_mb() -> float:
+    """Peak resident set of this process, MiB."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # getrusage would count what the process was before it became this program
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+if __name__ == "__main__":
+    main()

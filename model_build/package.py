@@ -1,0 +1,94 @@
+"""`model.tar.gz`, the same bytes from the same content, wherever and whenever it is packed.
+
+The layout is `docs/architecture.md`'s. Compressed bytes can differ between builds of zlib, so "the same" means on the
+same Python build; the digests in `slipway.json` are of the files and hold everywhere.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+import tarfile
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+
+import serving
+from model_build.project_files import resolve
+from model_build.spec import SECTIONS, Spec
+
+MODEL = "model.onnx"
+LEVEL = 6
+"""Of gzip. Weights compress little at any level, and level 9 takes three times as long."""
+
+
+def contents(spec: Spec, model: Path, root: Path) -> dict[str, bytes | Path]:
+    """Every file of the artifact by its path in there."""
+    files: dict[str, bytes | Path] = {MODEL: model}
+    section = getattr(spec, SECTIONS[spec.task]).model_dump(mode="json")
+    if spec.text:
+        files["tokenizer.json"] = resolve(spec.text.tokenizer, root)
+        section["tokenizer"] = "tokenizer.json"
+    for path in serving_files():
+        files[f"code/serving/{path.relative_to(_serving()).as_posix()}"] = path
+    files["code/inference.py"] = resolve(spec.handler.inference, root) if spec.handler else _serving() / "inference.py"
+    for extra in spec.handler.files if spec.handler else ():
+        path = resolve(extra, root)
+        files[f"code/{path.name}"] = path
+    files["code/requirements.txt"] = "".join(f"{line}\n" for line in requirements(spec)).encode()
+    config = {
+        "format": 1,
+        "name": spec.name,
+        "task": spec.task,
+        "labels": list(spec.labels),
+        "model": MODEL,
+        SECTIONS[spec.task]: section,
+        "files": {name: hashlib.sha256(_read(content)).hexdigest() for name, content in sorted(files.items())},
+    }
+    files["slipway.json"] = (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
+    return files
+
+
+def serving_files() -> list[Path]:
+    """The source files of `serving`, which travel in the artifact."""
+    return sorted(path for path in _serving().rglob("*.py") if "__pycache__" not in path.parts)
+
+
+def requirements(spec: Spec) -> list[str]:
+    """Pinned lines: what the task needs in the versions installed here, the handler's own pins before them."""
+    from serving.tasks import TASKS
+
+    pins = {_normal(name): f"{name}=={version(name)}" for name in TASKS[spec.task].REQUIREMENTS}
+    for line in spec.handler.requirements if spec.handler else ():
+        pins[_normal(re.split(r"[\[=]", line)[0])] = line
+    return [pins[name] for name in sorted(pins)]
+
+
+def pack(files: dict[str, bytes | Path], target: Path) -> None:
+    """Writes the archive: sorted, no times, no owners, fixed modes."""
+    with (
+        target.open("wb") as stream,
+        gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=stream, mtime=0) as compressed,
+        tarfile.open(fileobj=compressed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+    ):
+        for name in sorted(files):
+            content = _read(files[name])
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            entry.mode = 0o644
+            archive.addfile(entry, BytesIO(content))
+
+
+def _read(content: bytes | Path) -> bytes:
+    return content.read_bytes() if isinstance(content, Path) else content
+
+
+def _serving() -> Path:
+    (folder,) = serving.__path__
+    return Path(folder).resolve()
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,158 @@
+"""What a build found, for programs (`report.json`) and for people (`report.md`, and the table of missed gates)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from model_build.manifest import GateResult, Measurement
+
+UNITS = {"accuracy": "", "latency_p50": " ms", "latency_p95": " ms", "memory_peak": " MiB", "size": " MB"}
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The page of a report; its keys are those that `build` writes into `report.json`."""
+    source = Measurement.model_validate(report["source"]["measurement"])
+    chosen = next(one for one in report["candidates"] if one["chosen"])
+    after = Measurement.model_validate(chosen["measurement"])
+    lines = [f"# {report['name']}", ""]
+    if report["description"]:
+        lines += [report["description"], ""]
+    lines += [
+        f"Chosen: **{chosen['label']}**, the {report['choose']} of the candidates that pass every gate.",
+        "",
+        *_table(("", "source", "chosen", "change"), _before_after(source, after)),
+        "",
+        "## Candidates",
+        "",
+        *_table(
+            ("candidate", "accuracy", "p50 ms (rounds)", "p95 ms (rounds)", "memory MiB", "size MB", "gates"),
+            [_row("source", report["source"], "")]
+            + [_row(one["label"], one, _verdict(one)) for one in report["candidates"]],
+        ),
+        "",
+    ]
+    rows = [
+        (one["label"], *gate_cells(GateResult.model_validate(result)))
+        for one in report["candidates"]
+        for result in one["gates"]
+    ]
+    if rows:
+        lines += ["## Gates", "", *_table(("candidate", "gate", "limit", "measured", "result"), rows), ""]
+    lines += [f"> **{one['label']}**: {text}\n" for one in report["candidates"] for text in one["warnings"]]
+    return "\n".join(lines + _how(report))
+
+
+def _before_after(source: Measurement, after: Measurement) -> list[tuple[str, ...]]:
+    return [
+        ("accuracy", _score(source.score), _score(after.score), _difference(source.score, after.score)),
+        ("p50 latency, ms", *_ratio(source.latency_p50_ms, after.latency_p50_ms, 3)),
+        ("p95 latency, ms", *_ratio(source.latency_p95_ms, after.latency_p95_ms, 3)),
+        ("peak memory, MiB", *_ratio(source.memory_peak_mb, after.memory_peak_mb, 0)),
+        ("size, MB", *_ratio(source.size_mb, after.size_mb, 2)),
+    ]
+
+
+def _ratio(before: float, after: float, digits: int) -> tuple[str, str, str]:
+    return f"{before:.{digits}f}", f"{after:.{digits}f}", f"× {after / before:.2f}" if before else ""
+
+
+def _score(score: float | None) -> str:
+    return "not measured" if score is None else f"{score:.4f}"
+
+
+def _difference(before: float | None, after: float | None) -> str:
+    return "" if before is None or after is None else f"{after - before:+.4f}"
+
+
+def _row(label: str, one: Mapping[str, Any], verdict: str) -> tuple[str, ...]:
+    measured = Measurement.model_validate(one["measurement"])
+    spread = one["spread"]
+    return (
+        f"**{label}**" if one.get("chosen") else label,
+        _score(measured.score),
+        "{:.3f} ({:.3f}–{:.3f})".format(measured.latency_p50_ms, *spread["p50_ms"]),
+        "{:.3f} ({:.3f}–{:.3f})".format(measured.latency_p95_ms, *spread["p95_ms"]),
+        f"{measured.memory_peak_mb:.0f}",
+        f"{measured.size_mb:.2f}",
+        verdict,
+    )
+
+
+def _verdict(one: Mapping[str, Any]) -> str:
+    missed = [result["gate"] for result in one["gates"] if not result["passed"]]
+    return f"misses {', '.join(missed)}" if missed else "passes" if one["gates"] else "none given"
+
+
+def gate_cells(result: GateResult) -> tuple[str, str, str, str]:
+    """Gate, limit, measured value, and the result with by how much it was missed."""
+    gate, _, limit = result.gate.partition(".")
+    unit = "" if limit in ("max_ratio", "max_drop") else UNITS[gate]
+    times = "× " if limit == "max_ratio" else ""
+    relation = "≥" if limit == "min" else "≤"
+    name = {"max_drop": f"{gate} drop", "max_ratio": f"{gate} of the source's"}.get(limit, gate)
+    wanted = f"{relation} {times}{_number(result.limit)}{unit}"
+    if result.measured is None:
+        return name, wanted, "not measured", "missed: no evidence"
+    shown = f"{times}{_number(result.measured)}{unit}"
+    if result.passed:
+        return name, wanted, shown, "passed"
+    by = f"{times}{_number(abs(result.measured - result.limit))}{unit}"
+    return name, wanted, shown, f"missed by {by}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def missed_table(results: Mapping[str, Iterable[GateResult]]) -> str:
+    """The missed gates of every candidate as aligned lines of plain text."""
+    rows = [(label, *gate_cells(result)) for label, gates in results.items() for result in gates if not result.passed]
+    heading = ("candidate", "gate", "limit", "measured", "")
+    widths = [max(len(row[column]) for row in (heading, *rows)) for column in range(len(heading))]
+    return "\n".join(
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (heading, *rows)
+    )
+
+
+def _how(report: Mapping[str, Any]) -> list[str]:
+    settings, environment = report["measure"], report["environment"]
+    target = report["instruction_set"]
+    samples = report["source"]["measurement"]["samples"]
+    threads = f"{settings['threads']} thread" + ("s" if settings["threads"] > 1 else "")
+    return [
+        "## How it was measured",
+        "",
+        f"- One sample at a time on {threads}, each model in "
+        f"a fresh process, {settings['rounds']} rounds of {settings['requests']} requests in turns. A figure is the "
+        "median of the rounds; their lowest and highest stand in brackets.",
+        f"- Accuracy on {samples:,} evaluation samples."
+        if samples
+        else "- The spec has no evaluation data: accuracy was not measured, and latency on made-up samples.",
+        "- Memory: the peak of the process after loading and a few requests. Size: the model's files, uncompressed.",
+        f"- {environment['cpu']}; Python {environment['python']}, "
+        + ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
+        + ".",
+        f"- 8-bit weights: served on {', '.join(target['instances'])} ({target['target']}), measured on "
+        f"{target['machine']}. Where a pass leaves `reduce_range` open, weights have "
+        + ("all 8 bits." if target["vnni"] else "7 bits, as one of these lacks VNNI and would saturate."),
+        "",
+        "## Time",
+        "",
+        *_table(
+            ("step", "seconds", ""),
+            [
+                (step["step"], f"{step['seconds']:.1f}", "from the cache" if step["cached"] else "")
+                for step in report["steps"]
+            ],
+        ),
+        "",
+    ]
+
+
+def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [
+        "| " + " | ".join(cells) + " |"
+        for cells in (heading, ["---"] * len(heading), *([cell.replace("|", "\\|") for cell in row] for row in rows))
+    ]

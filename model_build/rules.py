@@ -1,0 +1,255 @@
+"""What a spec must hold beyond the shape of its keys: rules that span several keys or look at the project's files.
+
+Each rule yields findings; `loading` gives them their line. Nothing of the project is imported or run, so that checking
+stays quick and safe.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from model_build.errors import UserError
+from model_build.explain import choices, explained, validate
+from model_build.manifest import Deploy
+from model_build.passes import PASSES
+from model_build.project_files import definitions, factories, module_file, named_paths, resolve
+from model_build.spec import CONTENT_TYPES, SECTIONS, Factory, Spec, merged
+from model_build.yaml_tree import Key
+
+MAX_SAMPLE_BYTES = 6_000_000  # what SageMaker takes in one request
+
+# Endings of a sample input that the task's own handler can decode.
+SAMPLES = {
+    "text-classification": (".json", ".txt"),
+    "image-classification": (".png", ".jpg", ".jpeg", ".json", ".npy"),
+    "audio-classification": (".wav", ".json", ".npy"),
+    "tensor": (".json", ".npy"),
+}
+
+
+class Finding(NamedTuple):
+    key: Key
+    message: str
+    depends: tuple[Key, ...] = ()
+    """Other keys that it was concluded from: where one of them is broken itself, the finding is not reported."""
+
+
+def check(spec: Spec, root: Path) -> Iterator[Finding]:
+    yield from _preprocessing(spec)
+    yield from _labels(spec)
+    yield from _candidates(spec)
+    yield from _evidence(spec)
+    yield from _files(spec, root)
+    for key, factory in factories(spec):
+        yield from _factory(key, factory, root)
+    yield from _handler(spec, root)
+    yield from _sample(spec, root)
+    yield from _environments(spec)
+
+
+def _preprocessing(spec: Spec) -> Iterator[Finding]:
+    wanted = SECTIONS[spec.task]
+    if getattr(spec, wanted) is None:
+        yield Finding((wanted,), f"is required by the task {spec.task}", (("task",),))
+    for section in SECTIONS.values():
+        if section != wanted and getattr(spec, section) is not None:
+            message = f"does not belong to the task {spec.task}, whose preprocessing is under '{wanted}'"
+            yield Finding((section,), message, (("task",),))
+
+
+def _labels(spec: Spec) -> Iterator[Finding]:
+    classification = spec.task.endswith("-classification")
+    if classification and len(spec.labels) < 2:
+        yield Finding(("labels",), f"{spec.task} needs the names of at least 2 classes", (("task",),))
+    if not classification and spec.labels:
+        yield Finding(("labels",), f"the task {spec.task} has no classes", (("task",),))
+    for index, label in enumerate(spec.labels):
+        if (first := spec.labels.index(label)) != index:
+            yield Finding(("labels", index), f"'{label}' is labels[{first}] already; every class has its own name")
+
+
+def _candidates(spec: Spec) -> Iterator[Finding]:
+    if spec.source.onnx and "candidates" not in spec.optimize.model_fields_set:
+        message = "is required with an onnx source, for instance [[], [quantize_dynamic]]: as it is, and quantized"
+        yield Finding(("optimize", "candidates"), message, (("source",),))
+        return
+    seen: dict[str, int] = {}
+    for index, candidate in enumerate(spec.optimize.candidates):
+        key: Key = ("optimize", "candidates", index)
+        current: str | None = spec.source.kind
+        effective: list[Any] = []
+        for position, step in enumerate(candidate):
+            at = (*key, position)
+            if step.name not in PASSES:
+                yield Finding(at, f"unknown pass '{step.name}'{choices(step.name, PASSES)}")
+                current = None  # what follows cannot be judged
+                continue
+            the_pass = PASSES[step.name]
+            try:
+                options = validate(the_pass.Config, step.options)
+            except ValidationError as error:
+                for inner, message in explained(error, the_pass.Config):
+                    yield Finding((*at, step.name, *inner), message)
+            else:
+                effective.append((step.name, options.model_dump(mode="json")))
+            if current is not None and current not in the_pass.ACCEPTS:
+                yield Finding(
+                    at,
+                    f"{step.name} takes {' or '.join(sorted(the_pass.ACCEPTS))}, not {current}"
+                    + _converters(current, the_pass.ACCEPTS),
+                    (("source",),),
+                )
+                current = None
+            elif current is not None:
+                current = the_pass.PRODUCES
+            if the_pass.NEEDS_CALIBRATION and spec.data.calibration is None:
+                yield Finding(at, f"{step.name} looks at data: give data.calibration", (("data", "calibration"),))
+        if current is not None and current != "onnx":
+            message = f"ends as {current}, and an artifact holds onnx{_converters(current, {'onnx'})}"
+            yield Finding(key, message, (("source",),))
+        if len(effective) == len(candidate):
+            first = seen.setdefault(json.dumps(effective, sort_keys=True), index)
+            if first != index:
+                yield Finding(key, f"is the same as candidates[{first}]; remove one")
+
+
+def _converters(current: str, wanted: Any) -> str:
+    """The passes that turn a current into a wanted one, as advice."""
+    names = [name for name, one in PASSES.items() if current in one.ACCEPTS and one.PRODUCES in wanted - {current}]
+    return f"; put {' or '.join(names)} there first" if names else ""
+
+
+def _evidence(spec: Spec) -> Iterator[Finding]:
+    evaluation, calibration = spec.data.evaluation, spec.data.calibration
+    if evaluation is None:
+        for gate in ("accuracy", "latency_p50", "latency_p95", "memory_peak"):
+            if getattr(spec.gates, gate) is not None:
+                message = "a gate without data: nothing can be measured until data.evaluation is given"
+                yield Finding(("gates", gate), message, (("data", "evaluation"),))
+    elif calibration and (evaluation.factory, evaluation.args) == (calibration.factory, calibration.args):
+        message = "is the evaluation data: a model tuned on what it is measured on looks better than it is"
+        yield Finding(("data", "calibration"), message)
+
+
+def _files(spec: Spec, root: Path) -> Iterator[Finding]:
+    for key, path in named_paths(spec):
+        try:
+            file = resolve(path, root)
+        except UserError as error:
+            yield Finding(key, f"{error.message}; {error.next_step}")
+            continue
+        folder_allowed = key[-2] == "files" and key[0] != "handler" if len(key) > 1 else False
+        if not (file.exists() if folder_allowed else file.is_file()):
+            yield Finding(key, f"there is no file {path}" + (" in the project" if not path.startswith("pkg:") else ""))
+    for key, path in named_paths(spec):
+        ending = {"weights": ".safetensors", "inference": ".py", "path": ".onnx", "tokenizer": ".json"}
+        for part in key[-2:]:
+            if part in ending and not path.endswith(ending[str(part)]):
+                yield Finding(key, f"must be a {ending[str(part)]} file, not {path}")
+
+
+def _factory(key: Key, factory: Factory, root: Path) -> Iterator[Finding]:
+    module, _, function = factory.factory.partition(":")
+    at: Key = (*key, "factory")
+    for index, package in enumerate(factory.packages):
+        try:
+            importlib.metadata.distribution(package)
+        except (importlib.metadata.PackageNotFoundError, ValueError):
+            yield Finding((*key, "packages", index), f"the distribution '{package}' is not installed; run: make setup")
+    file = module_file(module, root)
+    if file is None:
+        looked = module.replace(".", "/")
+        yield Finding(at, f"there is no module {module}: neither {looked}.py in the project nor an installed package")
+        return
+    shown = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
+    try:
+        names = definitions(file.read_text("utf-8"))
+    except (SyntaxError, ValueError) as error:
+        yield Finding(at, f"{shown} is not valid Python: {_syntax(error)}")
+        return
+    if names is None:
+        return
+    if function not in names:
+        yield Finding(at, f"{shown} defines no '{function}'{choices(function, names)}")
+    elif isinstance(definition := names[function], ast.FunctionDef) and not definition.decorator_list:
+        yield from _arguments(key, function, definition.args, factory.args)
+
+
+def _syntax(error: Exception) -> str:
+    return f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else str(error)
+
+
+def _arguments(key: Key, function: str, parameters: ast.arguments, given: dict[str, Any]) -> Iterator[Finding]:
+    positional = parameters.posonlyargs + parameters.args
+    names = [parameter.arg for parameter in parameters.args + parameters.kwonlyargs]
+    required = {parameter.arg for parameter in positional[: len(positional) - len(parameters.defaults)]}
+    required |= {
+        one.arg for one, default in zip(parameters.kwonlyargs, parameters.kw_defaults, strict=True) if not default
+    }
+    if parameters.kwarg is None:
+        for name in given:
+            if name not in names:
+                yield Finding((*key, "args", name), f"{function}() has no parameter '{name}'{choices(name, names)}")
+    for name in sorted(required - set(given)):
+        yield Finding((*key, "args"), f"{function}() needs '{name}'")
+
+
+def _handler(spec: Spec, root: Path) -> Iterator[Finding]:
+    if spec.handler is None:
+        return
+    taken = {"inference.py": "the handler", "requirements.txt": "generated", "serving": "generated"}
+    for index, path in enumerate(spec.handler.files):
+        name = Path(path).name
+        if name in taken:
+            yield Finding(
+                ("handler", "files", index), f"'{name}' is {taken[name]} in the artifact's code folder already"
+            )
+        taken[name] = path
+    try:
+        file = resolve(spec.handler.inference, root)
+        names = definitions(file.read_text("utf-8")) if file.is_file() and file.suffix == ".py" else None
+    except (UserError, SyntaxError, ValueError) as error:
+        if not isinstance(error, UserError):  # one that is not installed is reported with the other files
+            yield Finding(("handler", "inference"), f"{spec.handler.inference} is not valid Python: {_syntax(error)}")
+        return
+    if names is not None and "model_fn" not in names:
+        yield Finding(("handler", "inference"), f"{spec.handler.inference} defines no model_fn")
+
+
+def _sample(spec: Spec, root: Path) -> Iterator[Finding]:
+    if spec.sample is None:
+        return
+    ending = Path(spec.sample).suffix.lower()
+    allowed = tuple(CONTENT_TYPES) if spec.handler else SAMPLES[spec.task]
+    if ending not in allowed:
+        message = f"a sample for {spec.task} ends in {', '.join(allowed)}, not in '{ending}'"
+        yield Finding(("sample",), message, (("task",), ("handler",)))
+        return
+    try:
+        file = resolve(spec.sample, root)
+        size = file.stat().st_size if file.is_file() else 0
+    except UserError:  # reported with the other files
+        return
+    if size > MAX_SAMPLE_BYTES:
+        yield Finding(("sample",), f"has {size:,} bytes; an endpoint takes at most {MAX_SAMPLE_BYTES:,} in one request")
+    elif ending == ".json" and file.is_file():
+        try:
+            json.loads(file.read_bytes())
+        except ValueError as error:
+            yield Finding(("sample",), f"{spec.sample} is not JSON: {error}")
+
+
+def _environments(spec: Spec) -> Iterator[Finding]:
+    for name, environment in spec.environments.items():
+        try:
+            validate(Deploy, merged(spec.deploy.model_dump(mode="json"), environment.deploy))
+        except ValidationError as error:
+            for key, message in explained(error, Deploy):
+                yield Finding(("environments", name, "deploy", *key), message, (("deploy", *key[:1]),))

@@ -1,0 +1,91 @@
+"""`python -m serving`: loads one unpacked artifact and serves it on one port."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import TextIO
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serves until it is told to stop. Returns 0; 1 where nothing can be served, the reason as stderr's last line."""
+    parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
+    parser.add_argument("command", nargs="?", choices=["serve"], help="what SageMaker starts a container with")
+    parser.add_argument("--model-dir", type=Path, default=Path("/opt/ml/model"), help="the unpacked model.tar.gz")
+    parser.add_argument(
+        "--port", type=int, default=int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")), help="0 picks a free one"
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input closes")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    if options.exit_with_parent:
+        threading.Thread(target=_follow_stdin, daemon=True).start()
+    # A pool of tokenizing threads beside ONNX Runtime's would only make both wait.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    with _claim_stdout() as announcements:
+        return _serve(options.model_dir, options.host, options.port, announcements)
+
+
+def _serve(directory: Path, host: str, port: int, announcements: TextIO) -> int:
+    from serving.errors import ModelError
+
+    try:
+        listener = _bind(host, port)
+        if not directory.is_dir():
+            raise ModelError(f"{directory}: there is no such folder; --model-dir names an unpacked model.tar.gz")
+        # Heavy libraries are imported after a taken port or a missing folder was reported.
+        from serving import program, server
+
+        loaded = program.load(directory.resolve())
+    except ModelError as error:
+        if error.__cause__ is not None:
+            logging.getLogger("serving").error("the model cannot be loaded", exc_info=error)
+        print(" ".join(str(error).split()), file=sys.stderr, flush=True)
+        return 1
+    server.run(loaded, listener, announcements)
+    return 0
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A socket that holds the port and does not listen yet, so that nothing connects before the model is loaded."""
+    from serving.errors import ModelError
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"port {port} on {host} cannot be used: {reason}; choose another with --port") from None
+    return listener
+
+
+def _claim_stdout() -> TextIO:
+    """Standard output for the ready line alone: what a model's own code prints goes to stderr instead.
+
+    Otherwise it could be taken for the ready line, or fill a pipe that nobody reads any more.
+    """
+    announcements = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return announcements
+
+
+def _follow_stdin() -> None:
+    """Ends this process, as SIGTERM does, when the parent closes or leaves the pipe."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""The handler contract of SageMaker's toolkits, for every task: model_fn, input_fn, predict_fn, output_fn.
+
+Apart from the server, so that the same functions run under AWS's own model servers: the artifact's `code/inference.py`
+re-exports them, or replaces some. A toolkit passes `context` to a function that has the extra parameter.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from serving.config import ServingConfig
+from serving.errors import ModelError, RequestError
+from serving.tasks import TASKS
+from serving.tasks.request import JSON, NPY, Body, Request, to_npy
+
+if TYPE_CHECKING:
+    from serving.tasks import Task
+
+DEFAULT_DIRECTORY = "/opt/ml/model"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded artifact."""
+
+    config: ServingConfig
+    task: Task
+    session: Any
+    """An `onnxruntime.InferenceSession`."""
+
+
+def model_fn(model_dir: str, context: Any = None) -> Model:
+    """Verifies and loads the unpacked artifact. Raises ModelError, naming the file."""
+    config = _config(str(model_dir))
+    config.verify_files()
+    session = open_session(config.path(config.model), thread_count())
+    task = TASKS[config.task]
+    _check_names(config, "inputs", set(task.input_axes(config)), {one.name for one in session.get_inputs()})
+    _check_names(config, "outputs", set(task.output_names(config)), {one.name for one in session.get_outputs()})
+    return Model(config, task, session)
+
+
+def input_fn(body: Body, content_type: str | None, context: Any = None) -> Request:
+    """Decodes a request. The artifact is the one that `context` names, else the container's. Raises RequestError."""
+    config = _config(_directory(context))
+    return TASKS[config.task].decode_request(body, content_type, config)
+
+
+def predict_fn(data: Request, model: Model) -> Any:
+    """One forward pass over the request's samples; returns what the client gets, arrays not yet encoded."""
+    feeds = model.task.encode(data.samples, model.config)
+    names = model.task.output_names(model.config)
+    outputs = dict(zip(names, model.session.run(names, feeds), strict=True))
+    return model.task.answer(outputs, data, model.config)
+
+
+def output_fn(prediction: Any, accept: str | None) -> bytes:
+    """Encodes an answer as JSON, or as `.npy` where asked and it is one array. Raises RequestError (406)."""
+    if negotiate(accept) == JSON:
+        return orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain)
+    outputs = prediction.get("outputs") if isinstance(prediction, dict) else None
+    if not outputs or len(outputs) != 1:
+        raise RequestError(406, f"{NPY} holds one array, and this answer is not one; accept {JSON}")
+    return to_npy(next(iter(outputs.values())))
+
+
+def negotiate(accept: str | None) -> str:
+    """The media type to answer with: the first of an Accept header that can be given. Raises RequestError (406)."""
+    if not accept:
+        return JSON
+    for part in accept.split(","):
+        wanted = part.partition(";")[0].strip().lower()
+        if wanted == NPY:
+            return NPY
+        if wanted in (JSON, "*/*", "application/*", ""):
+            return JSON
+    raise RequestError(406, f"answers are {JSON} or {NPY}, not {accept[:100]}")
+
+
+def thread_count() -> int:
+    """Intra-op threads: `SLIPWAY_THREADS`, else the cores that this process may use. Raises ModelError."""
+    wanted = os.environ.get("SLIPWAY_THREADS", "")
+    if wanted:
+        if not wanted.isdigit() or int(wanted) < 1:
+            raise ModelError(f"SLIPWAY_THREADS must be an integer of at least 1, not {wanted!r}")
+        return int(wanted)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.lru_cache(maxsize=8)
+def _config(directory: str) -> ServingConfig:
+    return ServingConfig.read(Path(directory))
+
+
+def _directory(context: Any) -> str:
+    properties = getattr(context, "system_properties", None) or {}
+    return str(properties.get("model_dir") or os.environ.get("SM_MODEL_DIR", DEFAULT_DIRECTORY))
+
+
+def open_session(path: Path, threads: int) -> Any:
+    """An `onnxruntime.InferenceSession` on the CPU, as every request is served with. Raises ModelError."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the library's exceptions share no other base
+        raise ModelError(f"{path}: cannot be loaded by ONNX Runtime {onnxruntime.__version__}: {error}") from None
+
+
+def _check_names(config: ServingConfig, kind: str, wanted: set[str], found: set[str]) -> None:
+    missing = wanted - found if kind == "outputs" else wanted ^ found
+    if missing:
+        raise ModelError(
+            f"{config.path(config.model)}: its {kind} are {', '.join(sorted(found))}, "
+            f"but the task {config.task} needs {', '.join(sorted(wanted))}"
+        )
+
+
+def _plain(value: Any) -> Any:
+    """What orjson cannot encode itself: arrays that are not contiguous or of a dtype that it lacks."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    raise TypeError(f"an answer of {type(value).__name__} cannot be written as JSON")

@@ -1,0 +1,110 @@
+"""What every task's request has in common: samples, parameters, media types, JSON, arrays as `.npy`.
+
+Apart so that the tasks hold only what is particular to their kind of data.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+
+from serving.errors import RequestError
+
+JSON = "application/json"
+NPY = "application/x-npy"
+
+MAX_SAMPLES = 256
+"""Samples of one request: 6 MB of one-letter texts would otherwise be a million rows of activations."""
+
+Body = bytes | bytearray | memoryview | str
+
+
+@dataclass(frozen=True)
+class Request:
+    """A decoded request: `samples` as `encode` takes them, and how the client wants the answer.
+
+    `single` tells that the client sent one sample and no list; `parameters` has only known keys.
+    """
+
+    samples: list[Any]
+    single: bool
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+def media_type(content_type: str | None) -> str:
+    """The media type of a Content-Type header, without its parameters; JSON where there is none."""
+    return (content_type or JSON).partition(";")[0].strip().lower()
+
+
+def unsupported(content_type: str | None, accepted: tuple[str, ...]) -> RequestError:
+    return RequestError(415, f"content type {content_type!r} is not supported; send one of: {', '.join(accepted)}")
+
+
+def parse_json(body: Body) -> tuple[Any, dict[str, Any]]:
+    """`inputs` and `parameters` of a JSON body. Raises RequestError."""
+    try:
+        values = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(400, f"the body is not JSON: {error}") from None
+    if not isinstance(values, dict) or "inputs" not in values:
+        raise RequestError(400, 'the body must be a JSON object like {"inputs": …}')
+    if unknown := values.keys() - {"inputs", "parameters"}:
+        raise RequestError(400, f"unknown key {min(unknown)!r}; known: inputs, parameters")
+    parameters = values.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise RequestError(400, "parameters must be an object")
+    if unknown := parameters.keys() - {"top_k"}:
+        raise RequestError(400, f"unknown parameter {min(unknown)!r}; known: top_k")
+    top_k = parameters.get("top_k")
+    if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
+        raise RequestError(400, f"top_k must be an integer of at least 1, or null for every label, not {top_k!r:.40}")
+    return values["inputs"], parameters
+
+
+def check_count(samples: list[Any]) -> None:
+    """Raises RequestError for a batch that is empty or larger than MAX_SAMPLES."""
+    if not samples:
+        raise RequestError(400, "inputs must not be empty")
+    if len(samples) > MAX_SAMPLES:
+        raise RequestError(400, f"{len(samples)} inputs are too many for one request; at most {MAX_SAMPLES}")
+
+
+def parse_base64(text: str, where: str) -> bytes:
+    """The bytes of a base64 string, plain or as a `data:` URL. Raises RequestError."""
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise RequestError(400, f"{where} is not base64") from None
+
+
+def parse_npy(body: Body) -> np.ndarray[Any, Any]:
+    """The array of an `.npy` body; pickled objects are refused. Raises RequestError."""
+    if isinstance(body, str):
+        raise RequestError(400, "the body is not an .npy array")
+    stream = io.BytesIO(body)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(stream)
+        expected = int(np.prod(shape, dtype=object)) * dtype.itemsize  # before numpy allocates what a header claims
+        if dtype.hasobject or expected != stream.getbuffer().nbytes - stream.tell():
+            raise ValueError("its header does not fit its data")
+        stream.seek(0)
+        array: np.ndarray[Any, Any] = np.lib.format.read_array(stream, allow_pickle=False)
+    except (ValueError, OSError, EOFError, SyntaxError, TypeError) as error:
+        raise RequestError(400, f"the body is not an .npy array of plain numbers: {error!s:.200}") from None
+    return array
+
+
+def to_npy(array: np.ndarray[Any, Any]) -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+    return stream.getvalue()

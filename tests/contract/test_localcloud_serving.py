@@ -1,0 +1,54 @@
+"""The local AWS with what it really runs: `python -m serving` on ONNX models."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from localcloud_rig import REAL, Cloud, running
+from serving_artifacts import write_artifact
+
+pytestmark = pytest.mark.contract
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with running(tmp_path_factory.mktemp("localcloud"), REAL) as cloud:
+        yield cloud
+
+
+def packed(directory: Path) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+        tar.add(directory, arcname=".")
+    return stream.getvalue()
+
+
+def test_a_model_predicts_through_plain_boto3_and_its_errors_come_back(cloud: Cloud, tmp_path: Path) -> None:
+    described = cloud.endpoint("tensor", packed(write_artifact(tmp_path / "model", "tensor")), count=2)
+    assert described["EndpointStatus"] == "InService", described.get("FailureReason")
+
+    def invoke(body: bytes, content_type: str) -> bytes:
+        answer = cloud.runtime.invoke_endpoint(EndpointName="tensor", Body=body, ContentType=content_type)
+        content: bytes = answer["Body"].read()
+        return content
+
+    answer = json.loads(invoke(b'{"inputs": {"x": [[1, 0, 2]]}}', "application/json"))
+    assert answer == {"outputs": {"output": [[11.0, 14.0]]}}
+    for body, content_type, status in ((b"a,b", "text/csv", 415), (b"{", "application/json", 400)):
+        with pytest.raises(cloud.runtime.exceptions.ModelError) as caught:
+            invoke(body, content_type)
+        assert caught.value.response["OriginalStatusCode"] == status
+        assert "error" in json.loads(caught.value.response["OriginalMessage"])
+
+
+def test_a_model_file_that_is_missing_fails_the_endpoint_with_serving_s_own_words(cloud: Cloud, tmp_path: Path) -> None:
+    directory = write_artifact(tmp_path / "model", "tensor")
+    (directory / "model.onnx").unlink()
+    described = cloud.endpoint("incomplete", packed(directory))
+    assert described["EndpointStatus"] == "Failed"
+    assert "model.onnx" in described["FailureReason"]

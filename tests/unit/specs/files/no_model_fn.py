@@ -1,0 +1,4 @@
+"""A handler without its one function."""
+
+
+def predict_fn(data, model): ...

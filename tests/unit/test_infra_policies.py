@@ -1,0 +1,74 @@
+import json
+
+from infra import policies
+from infra.images import Repository
+
+
+def execution():
+    return policies.endpoint_execution(
+        partition="aws",
+        region="eu-west-1",
+        account="123456789012",
+        bucket_arn="arn:aws:s3:::slipway-dev-0a1b2c3",
+        artifact_key="reviews/abc.tar.gz",
+        image=Repository("763104351884", "eu-west-1", "team/slim"),
+        log_group="/aws/sagemaker/Endpoints/reviews-dev",
+    )
+
+
+def statement(document, sid):
+    return next(item for item in document["Statement"] if item.get("Sid") == sid)
+
+
+def actions(item):
+    return [item["Action"]] if isinstance(item["Action"], str) else item["Action"]
+
+
+def resources(item):
+    return [item["Resource"]] if isinstance(item["Resource"], str) else item["Resource"]
+
+
+def test_a_role_reads_one_key_only():
+    reading = [item for item in execution()["Statement"] if any(a.startswith("s3:") for a in actions(item))]
+    assert [actions(item) for item in reading] == [["s3:GetObject"]]
+    assert resources(reading[0]) == ["arn:aws:s3:::slipway-dev-0a1b2c3/reviews/abc.tar.gz"]
+
+
+def test_a_role_pulls_from_its_own_repository_only():
+    pulling = statement(execution(), "PullImage")
+    assert resources(pulling) == ["arn:aws:ecr:eu-west-1:763104351884:repository/team/slim"]
+    assert "ecr:PutImage" not in json.dumps(execution())
+
+
+def test_a_role_writes_the_logs_of_its_own_endpoint_only():
+    group = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/sagemaker/Endpoints/reviews-dev"
+    assert resources(statement(execution(), "WriteLogs")) == [group, f"{group}:*"]
+
+
+def test_metrics_go_into_the_namespaces_of_sagemaker_only():
+    metrics = statement(execution(), "WriteMetrics")
+    assert metrics["Condition"] == {
+        "StringEquals": {"cloudwatch:namespace": ["/aws/sagemaker/Endpoints", "AWS/SageMaker"]}
+    }
+
+
+def test_every_resource_is_open_only_where_aws_knows_no_narrower_one():
+    wide = {item["Sid"] for item in execution()["Statement"] if "*" in resources(item)}
+    assert wide == {"LogInToRegistry", "WriteMetrics"}
+    assert not [a for item in execution()["Statement"] for a in actions(item) if "*" in a]
+
+
+def test_sagemaker_takes_the_role_for_this_account_only():
+    trust = policies.assumed_by_sagemaker("aws-cn", "cn-north-1", "123456789012")["Statement"][0]
+    assert trust["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+    assert trust["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": "123456789012"},
+        "ArnLike": {"aws:SourceArn": "arn:aws-cn:sagemaker:cn-north-1:123456789012:*"},
+    }
+
+
+def test_a_bucket_refuses_plain_http_for_itself_and_its_objects():
+    refusal = policies.tls_only("arn:aws:s3:::b")["Statement"][0]
+    assert (refusal["Effect"], refusal["Principal"], refusal["Action"]) == ("Deny", "*", "s3:*")
+    assert refusal["Resource"] == ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]
+    assert refusal["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}

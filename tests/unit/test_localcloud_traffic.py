@@ -1,0 +1,175 @@
+"""The parts of hosting that decide about requests: variants, replicas, deployment strategies, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from localcloud.errors import UnsupportedError
+from localcloud.sagemaker.artifacts import ArtifactStore
+from localcloud.sagemaker.catalog import Record
+from localcloud.sagemaker.endpoint import Endpoint
+from localcloud.sagemaker.fleet import DeploymentError, Fleet, Variant, Workshop
+from localcloud.sagemaker.listing import list_page
+from localcloud.sagemaker.metrics import Invocation, Metrics
+from localcloud.sagemaker.replica import Program, Replica, StartupError
+from localcloud.sagemaker.rollout import AllAtOnce, strategy
+
+CONTAINER = {"Image": "image:1", "ModelDataUrl": "s3://models/m"}
+
+
+def workshop(tmp_path: Path) -> Workshop:
+    session: Any = None
+    return Workshop(ArtifactStore(tmp_path), Program(("false",), 1), session, asyncio.Semaphore(1))
+
+
+def fleet(tmp_path: Path, name: str = "A", weight: float = 1.0) -> Fleet:
+    return Fleet(Variant(name, "m", CONTAINER, 1, weight), workshop(tmp_path), tmp_path)
+
+
+class StandIn:
+    """What `Fleet.pick` reads of a replica."""
+
+    def __init__(self, outstanding: int = 0, state: str = "Healthy") -> None:
+        self.outstanding = outstanding
+        self.state = state
+
+
+def test_the_replica_with_the_fewest_requests_is_picked_and_equals_take_turns(tmp_path: Path) -> None:
+    busy, first, second = StandIn(3), StandIn(), StandIn()
+    replicas = fleet(tmp_path)
+    replicas.replicas = [busy, first, second, StandIn(state="Starting"), StandIn(state="Draining")]  # type: ignore
+    picked: Any = [replicas.pick() for _ in range(4)]
+    assert Counter(map(id, picked)) == {id(first): 2, id(second): 2}
+    first.outstanding = 4
+    second.outstanding = 4
+    picked = replicas.pick()
+    assert picked is busy
+    replicas.replicas = [busy]  # type: ignore[list-item]
+    excluded: Any = busy
+    assert replicas.pick(excluded=excluded) is None
+
+
+def test_variants_share_traffic_by_weight_evenly_over_time(tmp_path: Path) -> None:
+    endpoint = Endpoint("e", "arn", "us-east-1", Record("c", "arn", 0.0, {}), workshop(tmp_path), tmp_path)
+    assert endpoint.choose_fleet() is None
+    fleets = {"A": fleet(tmp_path, "A", 3.0), "B": fleet(tmp_path, "B", 1.0), "C": fleet(tmp_path, "C", 0.0)}
+    endpoint._route_to(fleets)
+    chosen: Any = [endpoint.choose_fleet() for _ in range(8)]
+    assert [one.variant.name for one in chosen] == ["A", "A", "B", "A"] * 2
+    assert endpoint.choose_fleet("C") is fleets["C"]
+    assert endpoint.choose_fleet("D") is None
+
+
+def test_a_failure_reason_fits_what_awss_api_can_carry() -> None:
+    assert str(DeploymentError("short")) == "short"
+    assert len(str(DeploymentError("x" * 5000))) == 1024
+
+
+def test_all_at_once_is_the_strategy_and_others_are_refused_by_name() -> None:
+    assert strategy(None) == AllAtOnce()
+    routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
+    policy = {"TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": 7}
+    assert strategy({"BlueGreenUpdatePolicy": policy}) == AllAtOnce(7.0)
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": {**routing, "Type": "CANARY"}}}, "CANARY"),
+        ({"RollingUpdatePolicy": {}}, "rolling"),
+        ({"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]}}, "AutoRollbackConfiguration"),
+    ]
+    for deployment, named in refused:
+        with pytest.raises(UnsupportedError, match=named):
+            strategy(deployment)
+
+
+def test_metrics_are_statistic_sets_of_each_variant_in_cloudwatchs_units() -> None:
+    metrics = Metrics()
+    for status, seconds in ((200, 0.010), (200, 0.030), (415, 0.001), (0, 60.0)):
+        metrics.record(Invocation("us-east-1", "e", "A", status, 2, seconds, 0.002))
+    data = {datum["MetricName"]: datum for datum in metrics.take()["us-east-1"]}
+    assert data["Invocations"]["StatisticValues"] == {"SampleCount": 4, "Sum": 4, "Minimum": 1, "Maximum": 1}
+    assert data["InvocationsPerInstance"]["StatisticValues"]["Sum"] == 2
+    assert data["ModelLatency"]["Unit"] == "Microseconds"
+    assert data["ModelLatency"]["StatisticValues"]["Minimum"] == pytest.approx(1000)
+    assert data["OverheadLatency"]["StatisticValues"]["Maximum"] == pytest.approx(2000)
+    assert data["Invocation4XXErrors"]["StatisticValues"]["Sum"] == 1
+    assert data["Invocation5XXErrors"]["StatisticValues"]["Sum"] == 1
+    assert data["Invocations"]["Dimensions"] == [
+        {"Name": "EndpointName", "Value": "e"},
+        {"Name": "VariantName", "Value": "A"},
+    ]
+    assert metrics.take() == {}
+
+
+def test_a_list_is_filtered_sorted_and_cut_into_pages() -> None:
+    summaries = [{"ModelName": f"m{number}", "CreationTime": float(number)} for number in range(12)]
+    newest = list_page({}, summaries, "Model")
+    assert [one["ModelName"] for one in newest["Models"]] == [f"m{number}" for number in range(11, 1, -1)]
+    assert newest["NextToken"] == "10"
+    between = {"CreationTimeAfter": 2, "CreationTimeBefore": 5, "SortBy": "Name", "SortOrder": "Ascending"}
+    assert [one["ModelName"] for one in list_page(between, summaries, "Model")["Models"]] == ["m3", "m4"]
+
+
+def test_a_replica_sees_little_of_this_machine_and_its_containers_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "secret")
+    environment = Program(("serving",), 3).environment({"OMP_NUM_THREADS": "1", "MODE": "x"})
+    assert "secret" not in environment.values()
+    assert (environment["OMP_NUM_THREADS"], environment["MKL_NUM_THREADS"], environment["MODE"]) == ("1", "3", "x")
+
+
+READY = """echo '{"event": "ready", "port": 9}'; exec sleep 60"""
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo loading >&2; echo no weights >&2; exit 1", r"^no weights$"),
+        ("exit 7", r"^it ended with exit code 7 and wrote nothing"),
+        (READY, r"did not answer /ping with 200 within 0\.8 seconds$"),
+        ("echo still loading >&2; exec sleep 60", r": still loading$"),
+    ],
+)
+def test_a_replica_that_does_not_become_healthy_is_stopped_and_says_why(
+    tmp_path: Path, script: str, reason: str
+) -> None:
+    async def start() -> Replica:
+        async with aiohttp.ClientSession() as session:
+            replica = Replica(Program(("sh", "-c", script), 1), tmp_path, {}, tmp_path / "logs", "A")
+            with pytest.raises(StartupError, match=reason):
+                await replica.start(session, timeout=0.8)
+            assert replica.state == "Stopped"
+            assert await replica.wait_exit() != 0
+            return replica
+
+    replica = asyncio.run(start())
+    assert replica.log.name == f"A-{replica.id}.log"
+
+
+def test_a_program_that_does_not_exist_is_a_startup_error(tmp_path: Path) -> None:
+    async def start() -> None:
+        async with aiohttp.ClientSession() as session:
+            replica = Replica(Program(("/no/such/program",), 1), tmp_path, {}, tmp_path / "logs", "A")
+            with pytest.raises(StartupError, match="could not be started"):
+                await replica.start(session, timeout=5)
+
+    asyncio.run(start())
+
+
+def test_lines_on_standard_output_go_to_the_log_and_the_ready_line_does_not(tmp_path: Path) -> None:
+    code = "print('hello'); print('{\"event\": \"other\"}'); raise SystemExit(1)"
+
+    async def start() -> str:
+        async with aiohttp.ClientSession() as session:
+            replica = Replica(Program((sys.executable, "-c", code), 1), tmp_path, {}, tmp_path / "logs", "A")
+            with pytest.raises(StartupError):
+                await replica.start(session, timeout=10)
+            return replica.log.read_text()
+
+    log = asyncio.run(start())
+    assert log == "hello\n"
