@@ -68,7 +68,8 @@ class Deploy(Frozen):
     image: str = Field(
         "huggingface-pytorch-inference:2.6.0-transformers5.5.3-cpu-py312-ubuntu22.04",
         pattern=r"^[a-zA-Z0-9][\w./-]*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$",
-        description="Inference image: `repository:tag` of AWS's own registry in the stack's region, or a whole image URI.",
+        description="Inference image: `repository:tag` of AWS's own registry in the stack's region, "
+        "or a whole image URI.",
     )
     environment: dict[str, str] = Field(
         default_factory=dict,
@@ -119,8 +120,8 @@ class Manifest(Frozen):
     task: str
     description: str = ""
     inputs: dict[str, Sha256] = Field(
-        description="Every file of the project that the build read (paths relative to the project root), the spec first. "
-        "A file that changed since makes the manifest stale."
+        description="Every file of the project that the build read (paths relative to the project root), "
+        "the spec first. A file that changed since makes the manifest stale."
     )
     artifact: Artifact
     candidate: str = Field(description="The chosen candidate, passes joined by ' → '.")

@@ -44,7 +44,14 @@ def main() -> None:
         skip = [option for name in only_torch for option in ("--no-emit-package", name)]
         build = compile_set(["build.in"], "-c", str(constraints), *skip)
         dev = compile_set(["dev.in"], "-c", str(constraints), *skip)
-    for name, text in {"base": base, "torch": torch, "build": build, "dev": dev, "uv": compile_set(["uv.in"])}.items():
+        serving = compile_set(["serving.in"], "-c", str(constraints))
+        # AWS's toolkit needs an old setuptools; everything else it shares with the main environment.
+        constraints.write_text(re.sub(r"^setuptools==.*\n", "", constraints.read_text(), flags=re.M))
+        shared = sorted(pinned(everything).keys() - {"setuptools"})
+        apart = [option for name in shared for option in ("--no-emit-package", name)]
+        torchserve = compile_set(["torchserve.in"], "-c", str(constraints), *apart)
+    sets = {"base": base, "torch": torch, "build": build, "dev": dev, "serving": serving, "torchserve": torchserve}
+    for name, text in {**sets, "uv": compile_set(["uv.in"])}.items():
         (HERE / f"{name}.txt").write_text(HEADER + text)
         print(f"{name}.txt: {len(pinned(text))} packages")
 

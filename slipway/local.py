@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,25 +128,56 @@ class Stack:
     pulumi: Path
     environment: Mapping[str, str]
 
-    def run(self, *arguments: str, quiet: bool = False) -> subprocess.CompletedProcess[str]:
-        command = [str(self.pulumi), *arguments, "--non-interactive"]
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs pulumi and keeps what it says."""
         return subprocess.run(
+            [str(self.pulumi), *arguments, "--non-interactive"],
+            cwd=self.local.root,
+            env=dict(self.environment),
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def require(self, *arguments: str) -> str:
+        """Runs pulumi and gives its output; raises UserError with what it said where it fails."""
+        done = self.run(*arguments)
+        if done.returncode != 0:
+            raise _failed(arguments, done.stdout)
+        return done.stdout
+
+    def show(self, *arguments: str) -> None:
+        """Runs pulumi for a person to watch: its own live display on a terminal, elsewhere the lines that say something.
+
+        Raises UserError where it fails.
+        """
+        if sys.stderr.isatty():
+            command = [str(self.pulumi), *arguments]
+            code = subprocess.run(
+                command, cwd=self.local.root, env=dict(self.environment), stdout=sys.stderr
+            ).returncode
+        else:
+            code = self._show_lines([str(self.pulumi), *arguments, "--non-interactive", "--suppress-progress"])
+        if code != 0:
+            raise _failed(arguments, "")
+
+    def _show_lines(self, command: list[str]) -> int:
+        with subprocess.Popen(
             command,
             cwd=self.local.root,
             env=dict(self.environment),
             text=True,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if quiet else None,
-            stderr=subprocess.STDOUT if quiet else None,
-        )
-
-    def require(self, *arguments: str, quiet: bool = True) -> str:
-        """Runs pulumi and gives its output; raises UserError with what it said where it fails."""
-        done = self.run(*arguments, quiet=quiet)
-        if done.returncode != 0:
-            said = f":\n{done.stdout.strip()}" if done.stdout else ""
-            raise UserError(f"`pulumi {shlex.join(arguments)}` failed{said}", next_step=_after_failure(arguments[0]))
-        return done.stdout or ""
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            assert process.stdout is not None  # noqa: S101 — it was asked for as a pipe
+            for line in process.stdout:
+                if not _UNEVENTFUL.match(line.rstrip()):
+                    sys.stderr.write(line)
+                    sys.stderr.flush()
+        return process.returncode
 
     def select(self) -> None:
         self.require("stack", "select", STACK, "--create")
@@ -188,6 +221,15 @@ class Stack:
     def outputs(self) -> dict[str, Any]:
         outputs: dict[str, Any] = json.loads(self.require("stack", "output", "--json", "--stack", STACK))
         return outputs
+
+
+# Lines of `pulumi up` about a resource that is only looked at: `~  aws:iam:Role x refreshing (0s)`, `aws:iam:Role x`.
+_UNEVENTFUL = re.compile(r"^@ |^\s*~?\s*[\w-]+:[\w/-]+:\w+ \S+( refresh(ing)?( \([\d.]+s\))?| running)?$|^$")
+
+
+def _failed(arguments: tuple[str, ...], said: str) -> UserError:
+    lines = f":\n{said.strip()}" if said.strip() else ""
+    return UserError(f"`pulumi {shlex.join(arguments)}` failed{lines}", next_step=_after_failure(arguments[0]))
 
 
 def _after_failure(command: str) -> str:

@@ -37,7 +37,17 @@ def install(pulumi: Path, env: Mapping[str, str], python: Path | None = None) ->
         return False
     with tempfile.TemporaryDirectory() as scratch:
         directory = plugin_directory(Path(scratch), python)
-        command: list[str | Path] = [pulumi, "plugin", "install", "resource", NAME, VERSION, "--file", directory, "--reinstall"]
+        command: list[str | Path] = [
+            pulumi,
+            "plugin",
+            "install",
+            "resource",
+            NAME,
+            VERSION,
+            "--file",
+            directory,
+            "--reinstall",
+        ]
         done = subprocess.run(command, env=dict(env), stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0 or not is_installed(env, python):
         said = (done.stderr or done.stdout).strip() or "it says nothing"

@@ -237,10 +237,11 @@ def _reported(context: Any) -> Iterator[Callable[[InitializationFailed, Values, 
 def main() -> int:
     """Serves until the engine ends the process, or is gone itself."""
     _forget_the_environment()
-    # The engine sends Cancel where it wants us to stop; a terminal's ^C reaches us as well, and is not for us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The engine ends its plugins by SIGINT and kills them 5 s later. A terminal's ^C does not come here: the engine
+    # starts plugins in process groups of their own, and says Cancel where a wait has to stop.
     ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
     server = grpc.server(
         futures.ThreadPoolExecutor(CONNECTIONS, "call"),
         options=[
