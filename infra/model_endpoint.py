@@ -69,6 +69,7 @@ class ModelEndpoint(pulumi.ComponentResource):
         account = pulumi.Output.from_input(args.account)
         role = aws.iam.Role(
             stem,
+            path=names.role_path(args.stack),
             description=f"Execution role of the SageMaker endpoint {names.endpoint(args.model.name, args.stack)}",
             assume_role_policy=account.apply(
                 lambda account: json.dumps(policies.assumed_by_sagemaker(region_partition, args.region, account))

@@ -25,6 +25,11 @@ def stem(model: str, stack: str, limit: int = ENDPOINT_LIMIT) -> str:
     return f"{model}-{stack}"[: limit - SUFFIX].rstrip("-")
 
 
+def role_path(stack: str) -> str:
+    """A folder of roles, so that the deploying role's permission can be narrowed to it."""
+    return f"/slipway/{stack}/"
+
+
 def artifact_key(model: str, sha256: str) -> str:
     return f"{model}/{sha256}.tar.gz"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -12,44 +13,50 @@ from typing import TextIO
 class Console:
     """Prints steps to standard error, so that standard output stays for results.
 
-    On a terminal the running step is shown and replaced by its outcome; elsewhere each step is one line.
+    On a terminal the last line shows the running steps and is replaced by their outcome; elsewhere each outcome is a
+    line, and an outermost step is announced by one too, since it can take minutes.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
         self.live = self.stream.isatty()
-        self.depth = 0
+        self.running: list[str] = []
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        indent = "  " * self.depth
-        if self.live:
-            self._write(f"{indent}· {title} …")
-        elif self.depth == 0:
+        indent = "  " * len(self.running)
+        if not self.live and not self.running:
             self._write(f"· {title}\n")
         started = time.monotonic()
-        self.depth += 1
+        self.running.append(title)
+        self._show_running()
+        outcome = self._paint("✗", 31)
         try:
             yield
-        except BaseException:
-            self._finish(f"{indent}{self._paint('✗', 31)} {title}", started)
-            raise
+            outcome = self._paint("✓", 32)
         finally:
-            self.depth -= 1
-        self._finish(f"{indent}{self._paint('✓', 32)} {title}", started)
+            self.running.pop()
+            self._line(f"{indent}{outcome} {title}  {self._paint(_duration(time.monotonic() - started), 2)}")
 
     def note(self, text: str) -> None:
         """A line below the running step."""
-        self._clear()
-        self._write("  " * self.depth + f"{text}\n")
+        self._line("  " * len(self.running) + text)
 
-    def _finish(self, line: str, started: float) -> None:
-        self._clear()
-        self._write(f"{line}  {self._paint(_duration(time.monotonic() - started), 2)}\n")
-
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Makes room on a terminal for another program's output."""
         if self.live:
             self._write("\r\x1b[2K")
+
+    def _line(self, text: str) -> None:
+        self.clear()
+        self._write(f"{text}\n")
+        self._show_running()
+
+    def _show_running(self) -> None:
+        if self.live and self.running:
+            width = shutil.get_terminal_size().columns
+            self.clear()
+            self._write(f"· {' › '.join(self.running)} …"[: width - 1])
 
     def _write(self, text: str) -> None:
         self.stream.write(text)

@@ -147,12 +147,13 @@ class Stack:
             raise _failed(arguments, done.stdout)
         return done.stdout
 
-    def show(self, *arguments: str) -> None:
-        """Runs pulumi for a person to watch: its own live display on a terminal, elsewhere the lines that say something.
+    def show(self, *arguments: str, console: Console) -> None:
+        """Runs pulumi for a person to watch: its live display on a terminal, elsewhere the lines that say something.
 
         Raises UserError where it fails.
         """
-        if sys.stderr.isatty():
+        if console.live:
+            console.clear()
             command = [str(self.pulumi), *arguments]
             code = subprocess.run(
                 command, cwd=self.local.root, env=dict(self.environment), stdout=sys.stderr

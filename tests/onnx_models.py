@@ -70,12 +70,12 @@ def run(path: Path, x: Any) -> Any:
 
 
 def weights_of_8_bits(path: Path) -> list[Any]:
-    """The arrays of a model that are stored as int8."""
+    """The matrices and kernels of a model that are stored as int8."""
     import onnx
     from onnx import numpy_helper
 
     return [
         numpy_helper.to_array(tensor)
         for tensor in onnx.load(path).graph.initializer
-        if tensor.data_type == onnx.TensorProto.INT8 and tensor.dims
+        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1
     ]

@@ -17,7 +17,7 @@ Samples = tuple[list[str], NDArray[np.int64]]
 
 
 def evaluation(limit: int | None = None) -> Samples:
-    """445 documents, headline first, and their labels (n,), the index in TOPICS."""
+    """667 documents, headline first, and their labels (n,), the index in TOPICS."""
     return part("evaluation", limit)
 
 

@@ -16,7 +16,7 @@ from examples import training
 from examples.news_topics import data, model
 
 MAX_LENGTH = 128  # Tokens, as in the spec: a headline and the first paragraphs.
-PENALTY = 3e-4  # On the squared weights. From 1e-4 to 1e-3 the calibration documents fare the same.
+PENALTY = 3e-4  # On the squared weights; 1e-4 and 1e-3 are within half a point of it.
 STEPS = 300
 BATCH = 32
 

@@ -18,8 +18,8 @@ INTRODUCTION = f"""# What the local `aws` provider does
 
 Written by `python -m localcloud.provider.fidelity` from `localcloud/provider/resources/`; change it there.
 
-On the `local` stack an `aws` provider plugin of this project, version 0.0.1, stands in for AWS's own. The program is the
-same, and so are the resources of `pulumi_aws`; this page says how far the likeness goes. What is not listed as
+On the `local` stack an `aws` provider plugin of this project, version 0.0.1, stands in for AWS's own. The program is
+the same, and so are the resources of `pulumi_aws`; this page says how far the likeness goes. What is not listed as
 implemented is refused by `pulumi preview` with a message that names what is supported. Nothing is silently ignored.
 
 ## As upstream
@@ -29,13 +29,14 @@ implemented is refused by `pulumi preview` with a message that names what is sup
 - A missing name is the logical name, a hyphen and seven hexadecimal digits; it is kept for the resource's life.
 - Missing properties get upstream's defaults. `tagsAll` is the provider's `defaultTags` and the resource's `tags`.
 - Policy documents are compared by meaning: order, and one string or a list of it, make no difference.
-- `refresh` sees what was changed or removed behind Pulumi's back, and `up` repairs it. `import` takes the ids given below.
+- `refresh` sees what was changed or removed behind Pulumi's back, and `up` repairs it. `import` takes the ids given
+  below.
 - A resource that exists but does not work is recorded with the reason, and the next `up` mends it.
 
 ## Other than upstream
 
-- Every endpoint must be a loopback address, and every service needs one ({", ".join(sorted(SERVICES))}). Environment
-  variables and files of the AWS tools are not read.
+- Every endpoint must be a loopback address, and every service needs one: {", ".join(sorted(SERVICES))}.
+- Environment variables and files of the AWS tools are not read.
 - There is one region: the provider's. A resource's `region` may only repeat it.
 - An endpoint update that SageMaker rolled back fails with AWS's reason. Upstream reports a success
   (hashicorp/terraform-provider-aws#46663).

@@ -84,7 +84,16 @@ def _signature(module: torch.nn.Module) -> Any:
 
 
 def _call(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> Any:
-    return module(**{parameter: tensors[name] for name, parameter in parameter_names(module, tensors).items()})
+    parameters = parameter_names(module, tensors)
+    try:
+        return module(**{parameter: tensors[name] for name, parameter in parameters.items()})
+    except Exception as error:  # the project's forward may raise anything
+        shapes = ", ".join(f"{name} {tensor.dtype} {tuple(tensor.shape)}" for name, tensor in tensors.items())
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise UserError(
+            f"export_onnx: {type(module).__name__}.forward failed on {shapes}: {type(error).__name__}: {reason}",
+            "let forward take any batch of what the spec's preprocessing gives",
+        ) from error
 
 
 def _export(

@@ -52,6 +52,7 @@ class Config(PassConfig):
 
 def run(model: Model, config: Config, context: Context) -> Model:
     import onnx
+    import onnxruntime
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     if context.calibration is None:
@@ -59,6 +60,7 @@ def run(model: Model, config: Config, context: Context) -> Model:
     reduce_range = not context.instruction_set.vnni if config.reduce_range is None else config.reduce_range
     operators = [operator for kind in config.ops for operator in OPERATORS[kind]]
     path = context.output / ENTRY
+    onnxruntime.set_default_logger_severity(3)  # its tools open sessions that would warn on the terminal
     with quiet(), TemporaryDirectory(prefix="slipway-") as scratch:
         prepared = _prepare(model.path, Path(scratch), context)
         ranges = _ranges(prepared, Path(scratch), operators, config, _first(context.calibration(), config.samples))
@@ -79,7 +81,7 @@ def run(model: Model, config: Config, context: Context) -> Model:
     quantized = onnx.load(path)
     if not any(tensor.data_type == onnx.TensorProto.INT8 for tensor in quantized.graph.initializer):
         raise UserError(
-            f"quantize_static: the model has no layers of the kinds {', '.join(config.ops)}, so nothing was quantized",
+            f"quantize_static: the model has no layers of the kinds {', '.join(config.ops)}: nothing was quantized",
             "name the kinds of layers that it has in ops, or leave the candidate out",
         )
     path.write_bytes(quantized.SerializeToString(deterministic=True))

@@ -29,7 +29,7 @@ def command(root: Path) -> None:
                 stack.require("stack", "rm", STACK, "--yes", "--force", "--preserve-config")
             else:
                 stack.recover(client("sagemaker", server.endpoint))
-                stack.show("destroy", "--yes", "--skip-preview", "--stack", STACK)
+                stack.show("destroy", "--yes", "--skip-preview", "--stack", STACK, console=console)
                 stack.require("stack", "rm", STACK, "--yes", "--preserve-config")
     with console.step("local AWS stopped"):
         local.stop()

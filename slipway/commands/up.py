@@ -39,7 +39,9 @@ def command(root: Path, port: int | None) -> None:
         for line in stack.recover(client("sagemaker", server.endpoint)):
             console.note(line)
         # --refresh: the local AWS forgets everything when it restarts, and the state must notice.
-        stack.show("up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", "--stack", "local")
+        stack.show(
+            "up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", "--stack", "local", console=console
+        )
     endpoints = stack.outputs()["endpoints"]
     with console.step("one prediction from each endpoint"):
         rows = [_try_out(root, name, endpoint, server.endpoint) for name, endpoint in sorted(endpoints.items())]

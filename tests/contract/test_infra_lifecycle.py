@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from built_models import write_model
 from infra_project import Project, expected, project
 
 from toolchain.engine import Engine
@@ -13,12 +15,17 @@ pytestmark = pytest.mark.contract
 
 
 @pytest.fixture
-def deployed(tmp_path: Path, engine: Engine):
-    """A project whose one model, `news`, is up."""
+def written(tmp_path: Path, engine: Engine) -> Iterator[Project]:
+    """A project with one model, `news`, built and not deployed."""
     with project(tmp_path / "a project", engine) as made:
         made.write_model("news", deploy={"instances": {"min": 1, "max": 1}})
-        made.up()
         yield made
+
+
+@pytest.fixture
+def deployed(written: Project) -> Project:
+    written.up()
+    return written
 
 
 def endpoint_configuration(made: Project, name: str = "news-local") -> str:
@@ -91,8 +98,6 @@ def test_a_model_lives_from_its_first_deployment_to_its_removal(deployed: Projec
 def test_an_artifact_that_does_not_start_leaves_the_running_model_and_everything_it_stands_on(deployed: Project):
     before = endpoint_configuration(deployed)
     good = deployed.outputs()["models"]["news"]["digest"]
-    from built_models import write_model
-
     write_model(deployed.root, "news", artifact=b"not an archive")
     code, said = deployed.run("up", "--yes", "--skip-preview", "--stack", "local")
     assert code != 0
@@ -117,19 +122,18 @@ def test_an_artifact_that_does_not_start_leaves_the_running_model_and_everything
     assert len(iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]) == 1
 
 
-def test_a_stale_manifest_stops_the_engine_before_any_resource(deployed: Project):
-    state = deployed.resources()
-    (deployed.root / "specs/news.yaml").write_text("name: news\nchanged: true\n")
-    code, said = deployed.run("up", "--yes", "--skip-preview", "--stack", "local")
+def test_a_stale_manifest_stops_the_engine_before_any_resource(written: Project):
+    (written.root / "specs/news.yaml").write_text("name: news\nchanged: true\n")
+    code, said = written.run("up", "--yes", "--skip-preview", "--stack", "local")
     assert code != 0
     assert "specs/news.yaml: changed since news was built; run: slipway build news" in said
     assert "Traceback" not in said
-    assert deployed.resources() == state
+    assert written.resources() == []
 
 
-def test_the_local_stack_without_a_local_aws_says_how_to_start_it(deployed: Project):
-    del deployed.environment["AWS_ENDPOINT_URL"]
-    code, said = deployed.run("preview", "--stack", "local")
+def test_the_local_stack_without_a_local_aws_says_how_to_start_it(written: Project):
+    del written.environment["AWS_ENDPOINT_URL"]
+    code, said = written.run("preview", "--stack", "local")
     assert code != 0
     assert "`make up`" in said
     assert 'eval "$(.venv/bin/slipway env)"' in said

@@ -226,6 +226,7 @@ def test_a_policy_is_replaced_so_that_the_running_model_keeps_its_artifact_until
 def test_a_role_is_bound_to_the_account_and_to_one_artifact(project, deploy):
     digest = write_model(project, "news").artifact.sha256
     made, _ = deploy(stack="dev")
+    assert made.one("Role").inputs["path"] == "/slipway/dev/"
     trust = json.loads(made.one("Role").inputs["assumeRolePolicy"])["Statement"][0]
     assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
     granted = json.loads(made.one("RolePolicy").inputs["policy"])["Statement"]

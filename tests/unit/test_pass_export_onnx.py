@@ -96,6 +96,17 @@ def test_an_axis_that_the_module_fixes_is_told(tmp_path: Path) -> None:
         def forward(self, x: Any) -> Any:
             return x.reshape(2, 28) * 1.0
 
+    with pytest.raises(UserError, match=r"Network\.forward failed on x torch\.float32 \(1, 7, 4\)"):
+        export(Network, tmp_path)
+
+
+def test_an_axis_that_tracing_fixes_is_told(tmp_path: Path) -> None:
+    import torch
+
+    class Network(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x.sum(dim=1) * (1.0 if x.shape[1] == 7 else 2.0)
+
     with pytest.raises(UserError, match="Network cannot be exported") as caught:
         export(Network, tmp_path)
     assert "batch, time" in caught.value.next_step

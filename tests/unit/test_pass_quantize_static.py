@@ -52,10 +52,10 @@ def test_weights_and_activations_become_8_bits_and_the_outputs_stay_close(
     made = quantize(convolution, tmp_path / "out", method=method, reduce_range=True)
     operators = {node.op_type for node in onnx.load(made).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= operators
-    x = np.random.default_rng(1).normal(size=(16, 1, 8, 8)).astype(np.float32)
+    # On the calibration data itself, whose range is known; entropy clips outliers on purpose.
+    x = np.random.default_rng(3).normal(size=(8, 1, 8, 8)).astype(np.float32)
     wanted = onnx_models.run(convolution, x)
-    # Entropy clips outliers on purpose, and random inputs have many.
-    assert np.abs(onnx_models.run(made, x) - wanted).max() < (0.3 if method == "entropy" else 0.1) * wanted.max()
+    assert np.abs(onnx_models.run(made, x) - wanted).max() < (0.2 if method == "entropy" else 0.05) * wanted.max()
 
 
 @pytest.mark.parametrize(("vnni", "largest"), [(True, 127), (False, 64)])

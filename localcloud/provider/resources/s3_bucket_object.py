@@ -126,7 +126,7 @@ RESOURCE = Resource(
     label="S3 BucketObjectv2",
     inputs={
         "bucket": text(required=True, force_new=True),
-        "key": text(required=True, force_new=True),
+        "key": text(force_new=True),
         "source": Property(kind="asset", write_only=True),
         "content": text(write_only=True),
         "contentBase64": text(write_only=True),
