@@ -106,7 +106,7 @@ class Gateway:
         service, region = credential_scope(headers.get("authorization", ""), query_of(scope))
         path: str = scope["path"]
         target = headers.get("x-amz-target", "")
-        if path.startswith("/_slipway/"):
+        if path == "/_slipway" or path.startswith("/_slipway/"):
             await self._handle(self.page, CONTROL_LIMIT, region, scope, headers, receive, send)
         elif RUNTIME_PATH.match(path) and service in ("sagemaker", None) and scope["method"] == "POST":
             await self._handle(self.runtime, INVOCATION_LIMIT, region, scope, headers, receive, send)

@@ -29,6 +29,8 @@ class StatusPage:
         if request.method not in ("GET", "HEAD"):
             return json_response(405, {"message": "only GET"}, {"allow": "GET"})
         match request.path:
+            case "/_slipway":
+                return Response(308, headers={"location": "/_slipway/"})
             case "/_slipway/":
                 return Response(200, _PAGE.read_bytes(), _HEADERS)
             case "/_slipway/health":

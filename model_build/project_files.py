@@ -53,13 +53,13 @@ def module_file(module: str, root: Path) -> Path | None:
 
 
 def factory_files(factory: Factory, root: Path) -> Iterator[Path]:
-    """The project's files that a factory stands on: all of its module's folder, and `files`.
+    """The project's files that a factory stands on: all of its module's folder but its documentation, and `files`.
 
     A module that lies in the project's root itself stands on its own file alone, as the whole project is beside it.
     """
     file = module_file(factory.factory.partition(":")[0], root)
     if file is not None and file.is_relative_to(root) and not is_installed(file, root):
-        yield from [file] if file.parent == root else walk(file.parent)
+        yield from [file] if file.parent == root else (path for path in walk(file.parent) if path.suffix != ".md")
     for path in factory.files:
         if not path.startswith("pkg:"):
             yield from walk(root / path)

@@ -55,7 +55,7 @@ ProjectPath = Annotated[str, AfterValidator(_project_path)]
 class Factory(Frozen):
     """A Python callable of the project, named `module:function`.
 
-    Its inputs are all files of its module's directory, `files`, and the versions of `packages`: a change of any of
+    Its inputs are all files of its module's directory but `*.md`, `files`, and the versions of `packages`: a change of any of
     them rebuilds what the factory made.
     """
 

@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -251,14 +252,21 @@ def _alive(process: int) -> bool:
     return not stat.is_file() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def _delete_endpoint(sagemaker: Any, name: str) -> None:
-    from botocore.exceptions import ClientError
-
-    try:
-        sagemaker.delete_endpoint(EndpointName=name)
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ValidationException":
-            raise
+def _delete_endpoint(sagemaker: Any, name: str, patience: float = 120) -> None:
+    """Deletes an endpoint, if it exists; AWS refuses that while the endpoint is still being made, so it waits first."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        found = sagemaker.list_endpoints(NameContains=name)["Endpoints"]
+        status = next((endpoint["EndpointStatus"] for endpoint in found if endpoint["EndpointName"] == name), None)
+        if status is None:
+            return
+        if not status.endswith("ing"):
+            sagemaker.delete_endpoint(EndpointName=name)
+        time.sleep(0.2)
+    raise UserError(
+        f"endpoint {name}, left by an interrupted run, is still {status}",
+        next_step="start the local AWS anew: slipway down, then slipway up",
+    )
 
 
 def client(service: str, endpoint: str) -> Any:

@@ -18,7 +18,7 @@ class AnnouncerNet(nn.Module):
         self.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(128, 4))
 
     def forward(self, features: Tensor) -> Tensor:
-        # Each band's mean over time goes: it is mostly the microphone's and the line's, which tell announcers apart too.
+        # Each band's mean over time goes: much of it is the microphone's and the line's, and would tell studios apart.
         centred = features - features.mean(dim=2, keepdim=True)
         logits: Tensor = self.classifier(self.features(centred[:, None]))
         return logits

@@ -57,7 +57,8 @@ def read(sounds: Path) -> list[Recording]:
     missing = [folder for folder in FOLDERS if not (sounds / folder).is_dir()]
     if missing:
         raise SystemExit(
-            f"{sounds} lacks {', '.join(missing)}; install the Debian packages asterisk-core-sounds-{{en,es,fr,it,ru}}-wav"
+            f"{sounds} lacks {', '.join(missing)}; "
+            "install the Debian packages asterisk-core-sounds-{en,es,fr,it,ru}-wav"
         )
     return sorted(_recordings(sounds), key=lambda recording: recording.order)
 

@@ -1,4 +1,4 @@
-"""Trains the committed weights and cuts the committed slices: `python -m examples.announcers.train`, minutes on two cores.
+"""Cuts the committed slices and trains the committed weights: `python -m examples.announcers.train`, two minutes.
 
 The recordings come from the Debian packages `asterisk-core-sounds-{en,es,fr,it,ru}-wav`; only this script needs them.
 """
@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from serving.config import Audio, ServingConfig
-from serving.tasks import audio_classification
 from torch import Tensor, nn
 
 from examples import training
 from examples.announcers import data, model, recordings
 from examples.announcers.recordings import Recording
+from serving.config import Audio, ServingConfig
+from serving.tasks import audio_classification
 
 EPOCHS = 20
 BATCH = 64
@@ -58,7 +58,7 @@ def main() -> None:
         return
     save_file(network.state_dict(), data.HERE / "weights.safetensors")
     for part, arrays in slices.items():
-        np.savez_compressed(data.HERE / f"{part}.npz", **arrays)
+        np.savez_compressed(data.HERE / f"{part}.npz", allow_pickle=False, **arrays)
     with wave.open(str(data.HERE / "sample.wav"), "wb") as stream:
         stream.setparams((1, 2, data.RATE, 0, "NONE", ""))
         stream.writeframes(stored["clips"][SAMPLE].tobytes())
@@ -129,7 +129,8 @@ def coloured(features: Tensor) -> Tensor:
     band = torch.linspace(-1, 1, features.shape[1])
     slope, bend = torch.randn(2, len(features), 1)
     response = 0.7 * (slope * band + bend * (band**2 - band.square().mean()))
-    return features + response[:, :, None]
+    moved: Tensor = features + response[:, :, None]
+    return moved
 
 
 def noisy(stored: dict[str, NDArray[np.generic]], level: float) -> dict[str, NDArray[np.generic]]:

@@ -44,7 +44,6 @@ def _encoder() -> BertModel:
         type_vocab_size=2,
         layer_norm_eps=1e-12,
         hidden_act="gelu",
-        attn_implementation="sdpa",
     )
     # With the pooling layer, although its result is not used (nor exported): its weights are in the file.
     encoder = BertModel(config, add_pooling_layer=True)

@@ -21,20 +21,23 @@ EVALUATION, CALIBRATION = 667, 128  # Of 1,968 stories: a third, so that one doc
 
 
 def main() -> None:
-    documents = data.documents()
-    stories = group(documents)
+    split = divide(data.documents())
+    data.SPLIT.write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
+    print({part: len(split[part]) for part in ("train", "calibration", "evaluation")})
+
+
+def divide(documents: dict[str, str]) -> dict[str, str | list[str]]:
+    """What `split.json` holds: the corpus's digest, and the names of each part's documents."""
     # A story is told by its first document alone, so that no sample counts twice; its hash deals the stories out.
     chosen = sorted(
-        (min(story) for story in stories), key=lambda name: hashlib.sha256(documents[name].encode()).digest()
+        (min(story) for story in group(documents)), key=lambda name: hashlib.sha256(documents[name].encode()).digest()
     )
-    parts = {
+    return {
+        "corpus": data.digest(documents),
         "evaluation": sorted(chosen[:EVALUATION]),
         "calibration": sorted(chosen[EVALUATION : EVALUATION + CALIBRATION]),
         "train": sorted(chosen[EVALUATION + CALIBRATION :]),
     }
-    split = {"corpus": data.digest(documents), **parts}
-    data.SPLIT.write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
-    print({name: len(part) for name, part in parts.items()}, "of", len(documents), "documents")
 
 
 def group(documents: dict[str, str]) -> list[set[str]]:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from serving.config import ServingConfig, Text
-from serving.tasks import text_classification
 from torch import Tensor, nn
 
 from examples import training
 from examples.news_topics import data, model
+from serving.config import ServingConfig, Text
+from serving.tasks import text_classification
 
 MAX_LENGTH = 128  # Tokens, as in the spec: a headline and the first paragraphs.
 PENALTY = 3e-4  # On the squared weights; 1e-4 and 1e-3 are within half a point of it.
@@ -65,10 +65,10 @@ def fit(head: nn.Linear, embeddings: Tensor, labels: Tensor) -> None:
     def loss() -> Tensor:
         optimizer.zero_grad()
         value = nn.functional.cross_entropy(head(embeddings), labels) + PENALTY * head.weight.square().sum()
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimizer.step(loss)
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

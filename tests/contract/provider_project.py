@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import textwrap
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -208,11 +207,22 @@ class Project:
         assert code == 0, said
         return said
 
-    def up(self) -> Counter[str]:
-        """What was done: operation of the engine → how many resources."""
-        said = self.require("up", "--yes", "--skip-preview", "--json")
-        summary = json.loads(said.strip().splitlines()[-1]) if "\n{" not in said else json.loads(said)
-        return Counter(summary["resourceChanges"]) if "resourceChanges" in summary else operations(said)
+    def do(self, command: str, *arguments: str) -> dict[str, list[str]]:
+        """Logical name → what the engine did to it (`create`, `update`, …), of all that was not left as it was."""
+        lines = self.require(command, "--yes", "--skip-preview", "--json", *arguments).splitlines()
+        done: dict[str, list[str]] = {}
+        for event in (json.loads(line) for line in lines if line.startswith("{")):
+            step = event.get("resourcePreEvent", {}).get("metadata")
+            if step and step["type"].startswith("aws:") and step["op"] not in ("same", "refresh"):
+                done.setdefault(step["urn"].rpartition("::")[2], []).append(step["op"])
+        return done
+
+    def unchanged(self) -> bool:
+        """Whether neither the program nor, after a refresh, the cloud differs from the state."""
+        code, said = self.run("preview", "--refresh", "--expect-no-changes", "--diff")
+        if code != 0:
+            print(said)
+        return code == 0
 
     def state(self) -> dict[str, dict[str, Any]]:
         """Logical name → the engine's record, of every AWS resource."""
@@ -223,10 +233,6 @@ class Project:
     def outputs(self) -> dict[str, Any]:
         values: dict[str, Any] = json.loads(self.require("stack", "output", "--json"))
         return values
-
-
-def operations(said: str) -> Counter[str]:
-    raise AssertionError(said)
 
 
 @contextmanager

@@ -15,8 +15,18 @@ from slipway.local import Local, Stack, export_lines
 
 
 class Sagemaker:
-    def __init__(self) -> None:
+    """Holds one endpoint; each look at it brings it a state further."""
+
+    def __init__(self, *states: str, name: str = "fashion-local") -> None:
+        self.name = name
+        self.states = list(states)
         self.deleted: list[str] = []
+
+    def list_endpoints(self, NameContains: str) -> dict[str, list[dict[str, str]]]:
+        if self.name in self.deleted or not self.states:
+            return {"Endpoints": []}
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        return {"Endpoints": [{"EndpointName": self.name, "EndpointStatus": state}]}
 
     def delete_endpoint(self, EndpointName: str) -> None:
         self.deleted.append(EndpointName)
@@ -75,7 +85,7 @@ def test_an_endpoint_whose_creation_was_not_recorded_is_removed_before_the_next_
         stack,
         pending_operations=[{"type": "creating", "resource": endpoint}, {"type": "creating", "resource": role}],
     )
-    sagemaker = Sagemaker()
+    sagemaker = Sagemaker("Creating", "Creating", "InService")
     assert len(stack.recover(sagemaker)) == 1
     assert sagemaker.deleted == ["fashion-local"]
     assert any("--clear-pending-creates" in call for call in calls(stack))
