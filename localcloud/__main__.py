@@ -23,7 +23,20 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="COMMAND",
         help="runs a replica instead of `python -m serving`; gets --model-dir, --host, --port and --exit-with-parent",
     )
-    parser.add_argument("--metrics-interval", type=float, default=5.0, metavar="SECONDS", help="default: 5")
+    parser.add_argument(
+        "--metrics-interval",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="how often invocations reach CloudWatch; default: 5",
+    )
+    parser.add_argument(
+        "--speed",
+        type=float,
+        default=1.0,
+        metavar="N",
+        help="metrics, alarms, rollouts and scaling run on a clock N times as fast; requests do not; default: 1",
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
@@ -33,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     program = Program.serving()
     if options.serving_command:
         program = replace(program, command=tuple(shlex.split(options.serving_command)))
-    settings = Settings(options.data.resolve(), options.port, program, options.metrics_interval)
+    settings = Settings(options.data.resolve(), options.port, program, options.metrics_interval, options.speed)
     try:
         run(settings)
     except LocalCloudError as error:

@@ -37,13 +37,14 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 
 @dataclass(frozen=True)
 class Server:
-    """A running server. `started` is in seconds since the epoch."""
+    """A running server. `started` is in seconds since the epoch; its clock runs `speed` times as fast as the wall's."""
 
     pid: int
     port: int
     endpoint: str
     started: float
     log: Path
+    speed: float = 1.0
 
 
 def log_path(directory: Path) -> Path:
@@ -59,15 +60,20 @@ def status(directory: Path) -> Server | None:
     health = _health(state["port"])
     if health is None or health.get("nonce") != state["nonce"]:
         return None
-    return Server(state["pid"], state["port"], state["endpoint"], state["started"], log_path(directory))
+    log, speed = log_path(directory), float(state.get("speed", 1.0))
+    return Server(state["pid"], state["port"], state["endpoint"], state["started"], log, speed)
 
 
 def start(
-    directory: Path, port: int | None = None, progress: Progress | None = None, arguments: tuple[str, ...] = ()
+    directory: Path,
+    port: int | None = None,
+    progress: Progress | None = None,
+    arguments: tuple[str, ...] = (),
+    speed: float | None = None,
 ) -> Server:
     """Starts the server of a directory, or returns the healthy one that runs there. Raises LocalCloudError.
 
-    `arguments` go to `python -m localcloud` as they are.
+    `arguments` go to `python -m localcloud` as they are; its clock runs `speed` times as fast (1 if not given).
     """
     say = progress or (lambda _: None)
     directory = directory.resolve()
@@ -80,6 +86,11 @@ def start(
                     f"the local AWS already runs on port {running.port}; to move it to {port}: slipway local stop, "
                     "then start it again"
                 )
+            if speed not in (None, running.speed):
+                raise LocalCloudError(
+                    f"the local AWS already runs at speed {running.speed:g}; to run it at {speed:g}: "
+                    "slipway local stop, then start it again"
+                )
             say(f"the local AWS runs already on {running.endpoint}")
             return running
         if is_held(directory):
@@ -87,6 +98,8 @@ def start(
                 f"{directory}: a local AWS runs on this directory and does not answer; end it: slipway local stop"
             )
         (directory / STATE_FILE).unlink(missing_ok=True)
+        if speed is not None:
+            arguments = (*arguments, "--speed", f"{speed:g}")
         return _launch(directory, port, say, arguments)
 
 

@@ -21,6 +21,7 @@ import uvicorn
 
 from localcloud import daemon, emulation
 from localcloud.autoscaling_tags import AutoscalingTags
+from localcloud.clock import Clock
 from localcloud.errors import LocalCloudError
 from localcloud.gateway import Gateway
 from localcloud.page import StatusPage
@@ -43,15 +44,17 @@ class Settings:
     port: int | None = None
     program: Program | None = None
     metrics_interval: float = 5.0
+    speed: float = 1.0
 
 
 def run(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT. Raises LocalCloudError for a port or directory in use."""
+    """Serves until SIGTERM or SIGINT. Raises LocalCloudError for a port or directory in use, or a bad speed."""
+    clock = Clock(settings.speed)
     settings.directory.mkdir(parents=True, exist_ok=True)
     with daemon.hold(settings.directory), bind(settings.port) as listener:
         import uvloop
 
-        uvloop.run(_serve(settings, listener))
+        uvloop.run(_serve(settings, clock, listener))
 
 
 def bind(port: int | None) -> socket.socket:
@@ -82,7 +85,7 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-async def _serve(settings: Settings, listener: socket.socket) -> None:
+async def _serve(settings: Settings, clock: Clock, listener: socket.socket) -> None:
     port: int = listener.getsockname()[1]
     program = settings.program or Program.serving()
     artifacts = ArtifactStore(settings.directory / "artifacts")
@@ -93,7 +96,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         workshop = Workshop(artifacts, program, session, asyncio.Semaphore(max(2, os.cpu_count() or 1)))
         control = ControlPlane(workshop, settings.directory / "endpoints")
         metrics = Metrics(settings.metrics_interval)
-        about = {"pid": os.getpid(), "nonce": secrets.token_hex(16), "port": port, "started": time.time()}
+        about = {"pid": os.getpid(), "nonce": secrets.token_hex(16), "port": port, "started": time.time(), "speed": clock.speed}
 
         def status() -> dict[str, Any]:
             endpoints = [endpoint.snapshot() for endpoint in control.endpoints()]

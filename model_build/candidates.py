@@ -18,6 +18,8 @@ from model_build.spec import Optimize
 @dataclass(frozen=True)
 class Step:
     name: str
+    label: str
+    """The name with the options that the spec gives."""
     the_pass: Pass
     config: PassConfig
     key: str
@@ -26,7 +28,7 @@ class Step:
 @dataclass(frozen=True)
 class Candidate:
     label: str
-    """The passes joined by ' → ', with the options that the spec gives."""
+    """The labels of its steps joined by ' → '."""
     steps: tuple[Step, ...]
 
 
@@ -56,8 +58,8 @@ def plan(
                 calibration=calibration_key if the_pass.NEEDS_CALIBRATION else None,
                 versions=dict(versions),
             )
-            steps.append(Step(step.name, the_pass, config, key))
-        label = " → ".join(_label(step.name, step.options) for step in given) or "as it is"
+            steps.append(Step(step.name, _label(step.name, step.options), the_pass, config, key))
+        label = " → ".join(step.label for step in steps) or "as it is"
         candidates.append(Candidate(label, tuple(steps)))
     return candidates
 

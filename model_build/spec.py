@@ -55,8 +55,8 @@ ProjectPath = Annotated[str, AfterValidator(_project_path)]
 class Factory(Frozen):
     """A Python callable of the project, named `module:function`.
 
-    Its inputs are all files of its module's directory but `*.md`, `files`, and the versions of `packages`: a change of any of
-    them rebuilds what the factory made.
+    Its inputs are all files of its module's directory but `*.md`, `files`, and the versions of `packages`: a change of
+    any of them rebuilds what the factory made.
     """
 
     factory: FactoryName = Field(description="The callable, `module:function`.")

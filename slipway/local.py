@@ -51,13 +51,14 @@ class Local:
 
         return daemon.status(self.cloud)
 
-    def start(self, port: int | None, console: Console) -> Server:
-        """The running local cloud, started where it did not run. Raises UserError."""
+    def start(self, port: int | None, console: Console, speed: float | None = None) -> Server:
+        """The running local cloud, started where it did not run, its clock `speed` times as fast. Raises UserError."""
         from localcloud import daemon
 
         with console.step("local AWS"), mendable():
-            server = daemon.start(self.cloud, port=port)
-            console.note(f"{server.endpoint} (process {server.pid})")
+            server = daemon.start(self.cloud, port=port, speed=speed)
+            pace = f", clock {server.speed:g} times as fast" if server.speed != 1 else ""
+            console.note(f"{server.endpoint} (process {server.pid}{pace})")
         return server
 
     def stop(self) -> bool:
@@ -103,14 +104,20 @@ def mendable() -> Iterator[None]:
         raise UserError(str(error)) from None
 
 
-def ensure_engine(console: Console) -> Engine:
-    """The Pulumi engine, made where none is at hand. Raises UserError."""
+def ensure_engine(console: Console, announce: bool = True) -> Engine:
+    """The Pulumi engine, made where none is at hand. Raises UserError.
+
+    Without `announce` it says something only where something has to be made.
+    """
     from toolchain.engine import ensure
 
-    with console.step("Pulumi engine"), mendable():
-        engine = ensure(console.note)
-        console.note(f"{engine.version}, {engine.pulumi}")
-    return engine
+    with mendable():
+        if not announce:
+            return ensure(console.note)
+        with console.step("Pulumi engine"):
+            engine = ensure(console.note)
+            console.note(f"{engine.version}, {engine.pulumi}")
+        return engine
 
 
 def install_provider(stack: Stack, console: Console) -> None:

@@ -37,7 +37,9 @@ class Difference:
 def diff(
     resource: Resource, old_inputs: Values, old_state: Values, new_inputs: Values, default_tags: Mapping[str, str]
 ) -> Difference:
-    changes = list(_field_changes(resource.inputs, old_inputs, new_inputs, "", False))
+    # A computed input that the program begins to name is compared with what AWS chose.
+    chosen = {key: old_state[key] for key, one in resource.inputs.items() if one.computed and key in old_state}
+    changes = list(_field_changes(resource.inputs, {**chosen, **old_inputs}, new_inputs, "", False))
     if resource.tagged and not any(change.path.startswith("tags") for change in changes):
         wanted = all_tags(default_tags, new_inputs)
         if wanted != UNKNOWN and wanted != (old_state.get("tagsAll") or {}):

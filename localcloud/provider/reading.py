@@ -23,8 +23,6 @@ def inputs_from(resource: Resource, known: Values, live: Values, default_tags: M
     for key, declared in resource.inputs.items():
         if declared.write_only:
             value = declared.default if importing else known.get(key)
-        elif importing and resource.autoname and key == resource.autoname.property:
-            value = live.get(key)
         else:
             value = _reconcile(declared, known.get(key), live.get(key), importing)
         if value is not None:
@@ -81,15 +79,16 @@ def _reconcile_fields(declared: Property, known: Values, live: Values, importing
 
 def _uninvited(declared: Property, live: Any, importing: bool) -> Any:
     """A live value that the inputs did not name: drift, or only AWS's default."""
-    if declared.computed or live in (None, "", [], {}):
+    if live in (None, "", [], {}):
         return None
     if importing:
+        # The program may name any of it; what it leaves out stays as it is.
         if declared.kind == "object":
             return _reconcile_fields(declared, {}, live, importing)
         if declared.kind == "list" and declared.fields:
             return [_reconcile_fields(declared, {}, item, importing) for item in live]
         return live
-    if live is False or live == declared.default:
+    if declared.computed or live is False or live == declared.default:
         return None
     if declared.kind == "object":
         return _reconcile_fields(declared, {}, live, importing) or None

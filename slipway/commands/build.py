@@ -42,8 +42,9 @@ def _gain(outcome: Outcome, root: Path) -> str:
     """One line: what was chosen, and what it does to the source model's measurements."""
     manifest = outcome.manifest
     before, after = manifest.source, manifest.chosen
+    score = "" if before.score is None or after.score is None else f" {before.score:.4f} → {after.score:.4f}"
     return (
-        f"{manifest.name}: {manifest.candidate} · {after.metric} {before.score:.4f} → {after.score:.4f}"
+        f"{manifest.name}: {manifest.candidate} · {after.metric}{score or ' not measured'}"
         f" · p95 {before.latency_p95_ms:.2f} → {after.latency_p95_ms:.2f} ms"
         f" · {before.size_mb:.1f} → {after.size_mb:.1f} MB · {outcome.directory.relative_to(root)}/report.md"
     )

@@ -27,4 +27,6 @@ def command(root: Path) -> None:
         click.echo(
             "slipway: the local AWS is not running, so AWS_ENDPOINT_URL is not set; run: slipway local start", err=True
         )
-    click.echo(export_lines(local.variables(ensure_engine(Console()), server.endpoint if server else None)))
+    click.echo(
+        export_lines(local.variables(ensure_engine(Console(), announce=False), server.endpoint if server else None))
+    )

@@ -18,12 +18,18 @@ def command() -> None:
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="Port; 4566, or a free one where that is taken, if not given."
 )
+@click.option(
+    "--speed",
+    type=click.FloatRange(1, 1000),
+    metavar="N",
+    help="Metrics, alarms, rollouts and scaling run on a clock N times as fast; requests stay real time.",
+)
 @click.pass_obj
-def start(root: Path, port: int | None) -> None:
+def start(root: Path, port: int | None, speed: float | None) -> None:
     """Start it in the background, if it does not run yet."""
     from slipway.local import Local
 
-    server = Local(root).start(port, Console())
+    server = Local(root).start(port, Console(), speed)
     click.echo(f"{server.endpoint}  (process {server.pid}; status page {server.endpoint}/_slipway/)")
 
 

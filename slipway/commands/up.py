@@ -99,7 +99,7 @@ def _print_tables(rows: list[Row]) -> None:
         before, after = row.manifest.source, row.manifest.chosen
         gained.add_row(
             row.endpoint,
-            f"{before.score:.4f} → {after.score:.4f}",
+            "" if before.score is None or after.score is None else f"{before.score:.4f} → {after.score:.4f}",
             f"{before.latency_p95_ms:.2f} → {after.latency_p95_ms:.2f}",
             f"{before.size_mb:.1f} → {after.size_mb:.1f}",
             row.manifest.candidate,

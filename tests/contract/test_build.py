@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_models
 import pytest
 import yaml
 
@@ -22,7 +23,6 @@ from model_build import build as building
 from model_build import loading, targets
 from model_build.errors import GatesMissed, SpecError, UserError
 from model_build.manifest import read_manifest, verify
-from tests import onnx_models
 
 pytestmark = pytest.mark.contract
 
@@ -243,6 +243,17 @@ def test_changed_code_of_a_factory_rebuilds_and_the_new_code_is_what_runs(copy: 
     assert outcome.built
     assert outcome.manifest.source.score == 1.0  # labels and model changed together
     assert len(nodes(copy)) > len(before)
+
+
+def test_changed_arguments_of_a_data_factory_are_measured_anew_without_exporting_again(copy: Path) -> None:
+    before = nodes(copy)
+    write_spec(
+        copy, data=SPEC["data"] | {"evaluation": {"factory": "zoo.tiny:pictures", "args": {"count": 30, "seed": 1}}}
+    )
+    assert build(copy).manifest.source.samples == 30
+    added = [copy / "build" / ".cache" / "nodes" / name for name in set(nodes(copy)) - set(before)]
+    assert added
+    assert not [path for path in added if (path / "model.onnx").exists()]
 
 
 def test_a_missed_gate_says_what_and_by_how_much_and_the_last_good_artifact_stays(copy: Path) -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_models
 import pytest
 
 from model_build import measure, measure_worker
 from model_build.errors import UserError
 from model_build.measure import Latency, Subject
 from model_build.spec import Measure
-from tests import onnx_models
 
 pytestmark = pytest.mark.contract
 

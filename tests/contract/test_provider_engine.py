@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from typing import Any
 
@@ -128,7 +129,9 @@ def test_what_was_edited_behind_pulumis_back_is_seen_and_repaired(deployed: Proj
     iam.put_role_policy(
         RoleName=role,
         PolicyName=state["access"]["inputs"]["name"],
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": []}),
+        PolicyDocument=json.dumps(
+            {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+        ),
     )
     scaling.register_scalable_target(**SCALABLE, MaxCapacity=9)
     scaling.delete_scaling_policy(**SCALABLE, PolicyName=state["scaling"]["id"])
@@ -222,6 +225,32 @@ def test_an_interrupted_wait_ends_at_once_and_the_endpoint_is_not_forgotten(stac
     assert up.returncode != 0
     assert f"of waiting for endpoint {ENDPOINT}; run `pulumi up` to go on" in said
     assert stack.state()["endpoint"]["id"] == ENDPOINT
+
+    # The next run goes on from there, whatever has become of it.
+    (replica,) = stack.cloud.replicas(ENDPOINT)
+    os.kill(replica["pid"], signal.SIGKILL)
+    stack.write()
+    assert stack.do("up")["endpoint"] == ["update"]
+    assert stack.cloud.invoke(ENDPOINT)["answer"] == "good"
+
+
+def test_a_run_that_was_killed_leaves_no_endpoint_in_the_way_of_the_next(stack: Project):
+    (stack.root / "hanging.tar.gz").write_bytes(fake_model(hang=True))
+    stack.write(artifact="hanging.tar.gz")
+    up = stack.start("up", "--yes", "--skip-preview")
+    try:
+        wait_for(lambda: stack.cloud.sagemaker.list_endpoints()["Endpoints"], "the endpoint's creation")
+    finally:
+        up.kill()
+        up.communicate()
+    stack.require("cancel", "--yes")
+    assert "endpoint" not in stack.state()
+    (replica,) = wait_for(lambda: stack.cloud.replicas(ENDPOINT), "the replica's start")
+    os.kill(replica["pid"], signal.SIGKILL)
+    stack.write()
+    assert stack.do("up")["endpoint"] == ["create"]
+    assert stack.cloud.invoke(ENDPOINT)["answer"] == "good"
+    assert stack.unchanged()
 
 
 WRONG = {
@@ -320,4 +349,6 @@ def test_what_exists_is_imported_without_a_change(stack: Project):
         "import", "--file", "import.json", "--yes", "--skip-preview", "--generate-code=false", "--protect=false"
     )
     assert {name: one["id"] for name, one in stack.state().items()} == {name: one["id"] for name, one in state.items()}
+    # Only what AWS cannot tell is new to the state.
+    assert stack.do("up") == each("update", "Artifacts", "artifact")
     assert stack.unchanged()

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_models
 import pytest
 
 from model_build.errors import UserError
 from model_build.passes import quantize_dynamic
 from model_build.passes.base import Context, InstructionSet, Model
-from tests import onnx_models
 
 
 def quantize(source: Path, output: Path, vnni: bool = True, **options: Any) -> Path:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_models
 import pytest
 
 from model_build.errors import UserError
 from model_build.passes import quantize_static
 from model_build.passes.base import Context, InstructionSet, Model
-from tests import onnx_models
 
 SHAPES = {"linear.onnx": (64,), "conv.onnx": (1, 8, 8)}
 

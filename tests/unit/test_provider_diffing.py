@@ -186,6 +186,12 @@ def test_what_means_the_same_is_no_change(token: str, old: Any, new: Any):
     assert changes(token, old, new) == []
 
 
+def test_a_program_that_names_what_aws_chose_changes_nothing():
+    state = {"key": "k", "contentType": "application/gzip"}
+    assert changes(OBJECT, {"key": "k"}, {"key": "k", "contentType": "application/gzip"}, state) == []
+    assert changes(OBJECT, {"key": "k"}, {"key": "k", "contentType": "text/plain"}, state) == ["contentType"]
+
+
 def test_kinds_of_change_are_told_apart():
     old, new = {"tags": {"a": "1", "b": "1"}}, {"tags": {"b": "2", "c": "1"}}
     found = diff(RESOURCES[BUCKET], old, {}, new, {}).changes

@@ -64,7 +64,7 @@ def test_removed_tags_are_seen():
     assert "tags" not in read
 
 
-def test_an_import_takes_name_and_values_but_not_what_aws_chose():
+def test_an_import_takes_all_that_a_program_can_name():
     read = inputs_from(ROLE, {}, LIVE_ROLE, DEFAULT_TAGS)
     assert read == {
         "assumeRolePolicy": REWRITTEN,
@@ -76,7 +76,7 @@ def test_an_import_takes_name_and_values_but_not_what_aws_chose():
     }
     variant = {"modelName": "m", "variantName": "generated", "initialInstanceCount": 1}
     read = inputs_from(CONFIGURATION, {}, {"name": "c", "productionVariants": [variant]}, {})
-    assert read == {"name": "c", "productionVariants": [{"modelName": "m", "initialInstanceCount": 1}]}
+    assert read == {"name": "c", "productionVariants": [variant]}
 
 
 def test_what_cannot_be_read_back_stays_as_it_is_known():

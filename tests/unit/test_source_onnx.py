@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx_models
 import pytest
 
 from model_build.errors import UserError
 from model_build.sources import onnx as source
 from model_build.spec import OnnxSource
-from tests import onnx_models
 
 
 def written(project: Path, inputs: tuple[str, ...] = ("x",), outputs: tuple[str, ...] = ("logits",)) -> Path:

@@ -1,0 +1,151 @@
+"""Makes what one spec stands on, each thing once: encoded samples, the source, and every candidate's models.
+
+Apart from `build`, which decides what is done with them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model_build import datasets, package
+from model_build.cache import Cache, Node
+from model_build.candidates import Step
+from model_build.errors import UserError
+from model_build.inputs import Inputs
+from model_build.passes.base import Context, InstructionSet, Model
+from model_build.progress import Progress
+from model_build.sources import SOURCES
+from model_build.spec import Factory, Spec
+
+if TYPE_CHECKING:
+    from model_build.passes.base import Batch
+    from serving.config import ServingConfig
+    from serving.tasks import Task
+
+CALIBRATION_BATCH = 16
+RECORD = "model.json"
+
+
+@dataclass
+class Workshop:
+    """The nodes of one spec. `steps` tells how long each took to make, whenever that was."""
+
+    spec: Spec
+    root: Path
+    inputs: Inputs
+    cache: Cache
+    instruction_set: InstructionSet
+    progress: Progress
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    @cached_property
+    def task(self) -> Task:
+        from serving.tasks import TASKS
+
+        return TASKS[self.spec.task]
+
+    @cached_property
+    def serving(self) -> ServingConfig:
+        return datasets.serving_config(self.spec, self.root)
+
+    @cached_property
+    def output_names(self) -> tuple[str, ...]:
+        return self.task.output_names(self.serving)
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """Encloses work that is done now."""
+        started = time.monotonic()
+        with self.progress.step(title):
+            yield
+        self.steps.append({"step": title, "seconds": round(time.monotonic() - started, 3), "cached": False})
+
+    def note_cached(self, title: str, seconds: float) -> None:
+        """Records work that an earlier build did; the progress says nothing of it."""
+        if all(step["step"] != title for step in self.steps):
+            self.steps.append({"step": title, "seconds": seconds, "cached": True})
+
+    def obtain(self, title: str, key: str, make: Callable[[Path], None]) -> Node:
+        """A node, made by `make` if it is not in the cache."""
+        if node := self.cache.find(key):
+            self.note_cached(title, node.seconds)
+            return node
+        with self.step(title):
+            return self.cache.obtain(key, make, {"model": self.spec.name, "step": title})
+
+    def samples(self, factory: Factory | None, key: str) -> Node:
+        """The encoded samples of a factory; made-up ones where there is none. `key` is the factory's in the spec."""
+
+        def make(directory: Path) -> None:
+            if factory is None:
+                datasets.write_example(self.spec, self.root, directory)
+            else:
+                datasets.write(factory, key, self.spec, self.root, directory)
+
+        return self.obtain(f"encode {key}" if factory else "make up samples", self.inputs.samples_key(factory), make)
+
+    def source(self) -> Model:
+        """The source model; one that is ONNX as a checked node of one file."""
+        source = self.spec.source
+        model = SOURCES[source.kind].open(getattr(source, source.kind), self.root)
+        if model.format != "onnx":
+            return model
+        from model_build.sources.onnx import write_single_file
+
+        def make(directory: Path) -> None:
+            inputs = tuple(self.task.input_axes(self.serving))
+            write_single_file(model, directory / package.MODEL, inputs, self.output_names)
+
+        node = self.obtain("read the source", self.inputs.source_key(), make)
+        return Model("onnx", node.directory, package.MODEL)
+
+    def model(self, steps: Sequence[Step]) -> Model:
+        """The model after some passes; those before the last run only where its result is not in the cache."""
+        if not steps:
+            return self.source()
+        *before, step = steps
+        if before and self.cache.find(step.key) is None:
+            self.model(before)  # now, so that its time is not counted as this step's
+
+        def make(directory: Path) -> None:
+            result = self._run(step, self.model(before), directory)
+            record = {"format": result.format, "entry": result.entry}
+            (directory / RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
+
+        node = self.obtain(" → ".join(one.label for one in steps), step.key, make)
+        record = node.read_json(RECORD)
+        return Model(record["format"], node.directory, record["entry"])
+
+    def _run(self, step: Step, model: Model, directory: Path) -> Model:
+        calibration = self.spec.data.calibration
+
+        def batches() -> Iterator[Batch]:
+            node = self.samples(calibration, "data.calibration")
+            return datasets.batches(node.directory, CALIBRATION_BATCH)
+
+        context = Context(
+            output=directory,
+            example=lambda: datasets.example(self.spec, self.root),
+            input_axes=self.task.input_axes(self.serving),
+            output_names=self.output_names,
+            serving=self.serving,
+            calibration=batches if calibration else None,
+            instruction_set=self.instruction_set,
+            progress=self.progress.note,
+        )
+        try:
+            return step.the_pass.run(model, step.config, context)
+        except UserError:
+            raise
+        except Exception as error:  # the libraries below have no common base, and a model may be beyond them
+            raise UserError(
+                f"{step.label} failed: {type(error).__name__}: {str(error).strip()[:500]}",
+                f"leave {step.name} out of this candidate, or change its options",
+            ) from error
