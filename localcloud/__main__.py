@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         type=float,
         default=5.0,
         metavar="SECONDS",
-        help="how often invocations reach CloudWatch; default: 5",
+        help="how often processor and memory of replicas are measured, on the clock of --speed; default: 5",
     )
     parser.add_argument(
         "--speed",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from localcloud.errors import LocalCloudError
@@ -36,12 +37,18 @@ class Clock:
         """Waits `seconds` of this clock."""
         await asyncio.sleep(seconds / self.speed)
 
-    async def sleep_until_multiple(self, step: float) -> float:
-        """Waits until this clock next shows a multiple of `step` seconds; gives that moment."""
-        moment = (self.now() // step + 1) * step
-        while (left := moment - self.now()) > 0:
-            await self.sleep(left)
-        return moment
+    async def every(self, step: int, work: Callable[[float], None]) -> None:
+        """Calls `work` with each multiple of `step` seconds when this clock shows it, for ever.
+
+        Where the machine was too busy, the moments that passed meanwhile are made up for, in order.
+        """
+        moment = self.now() // step * step
+        while True:
+            moment += step
+            while (left := moment - self.now()) > 0:
+                await self.sleep(left)
+            work(moment)
+            await asyncio.sleep(0)
 
 
 def naive(moment: float) -> datetime:

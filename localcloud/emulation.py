@@ -1,19 +1,28 @@
 """moto, in this process: the application that answers for S3, IAM and the rest, and what our own services read of it.
 
-Apart because it is the one place that touches moto; importing this module imports none of it.
+Apart because, with `cloudwatch/service.py`, it is the one place that touches moto; importing it imports none of it.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from localcloud.asgi import Application
+
+if TYPE_CHECKING:
+    from localcloud.cloudwatch.watch import Watched
+
+log = logging.getLogger(__name__)
+
+_publisher = ThreadPoolExecutor(1, "sns")
 
 ACCOUNT = "123456789012"
 
@@ -146,11 +155,32 @@ def _lets_sagemaker_in(statement: dict[str, Any]) -> bool:
     return statement.get("Effect") == "Allow" and "sagemaker.amazonaws.com" in services
 
 
-def put_metrics(region: str, namespace: str, data: list[dict[str, Any]]) -> None:
-    """CloudWatch's PutMetricData."""
+def alarms(region: str | None = None) -> list[tuple[str, Watched]]:
+    """(region, alarm) of every metric alarm, of one region or of all."""
     from moto.cloudwatch.models import cloudwatch_backends
 
-    cloudwatch_backends[ACCOUNT][region].put_metric_data(namespace, data)
+    from localcloud.cloudwatch.watch import Watched
+
+    regions = cloudwatch_backends[ACCOUNT]
+    names = list(regions) if region is None else [region]
+    return [(name, Watched(alarm)) for name in names for alarm in list(regions[name].alarms.values())]
+
+
+def publish(region: str, topic: str, subject: str, message: str) -> None:
+    """SNS's Publish, on a thread of its own: moto delivers to HTTP subscribers before it returns."""
+    _publisher.submit(_publish, region, topic, subject, message)
+
+
+def _publish(region: str, topic: str, subject: str, message: str) -> None:
+    from moto.sns.exceptions import SNSNotFoundError
+    from moto.sns.models import sns_backends
+
+    try:
+        sns_backends[ACCOUNT][region].publish(message, arn=topic, subject=subject[:100])
+    except SNSNotFoundError:
+        log.warning("there is no topic %s for: %s", topic, subject)
+    except OSError as error:
+        log.warning("%s could not be delivered to a subscriber of %s: %s", subject, topic, error)
 
 
 def has_scalable_target(region: str, arn: str) -> bool:

@@ -22,6 +22,8 @@ import uvicorn
 from localcloud import daemon, emulation
 from localcloud.autoscaling_tags import AutoscalingTags
 from localcloud.clock import Clock
+from localcloud.cloudwatch import service
+from localcloud.cloudwatch.watch import TICK_SECONDS, Watch
 from localcloud.errors import LocalCloudError
 from localcloud.gateway import Gateway
 from localcloud.page import StatusPage
@@ -95,15 +97,27 @@ async def _serve(settings: Settings, clock: Clock, listener: socket.socket) -> N
     async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
         workshop = Workshop(artifacts, program, session, asyncio.Semaphore(max(2, os.cpu_count() or 1)))
         control = ControlPlane(workshop, settings.directory / "endpoints")
-        metrics = Metrics(settings.metrics_interval)
-        about = {"pid": os.getpid(), "nonce": secrets.token_hex(16), "port": port, "started": time.time(), "speed": clock.speed}
+        watch = Watch(clock)
+        metrics = Metrics(watch, settings.metrics_interval)
+        about = {
+            "pid": os.getpid(),
+            "nonce": secrets.token_hex(16),
+            "port": port,
+            "started": time.time(),
+            "speed": clock.speed,
+        }
 
         def status() -> dict[str, Any]:
             endpoints = [endpoint.snapshot() for endpoint in control.endpoints()]
-            return {"server": about, "endpoints": sorted(endpoints, key=lambda endpoint: endpoint["name"])}
+            return {
+                "server": {**about, "clock": clock.now()},
+                "endpoints": sorted(endpoints, key=lambda endpoint: endpoint["name"]),
+            }
 
+        moto = emulation.application()
+        service.install(watch)
         gateway = Gateway(
-            moto=emulation.application(),
+            moto=moto,
             moto_services=emulation.SERVICES,
             control=control,
             runtime=Runtime(control, session, metrics),
@@ -125,13 +139,19 @@ async def _serve(settings: Settings, clock: Clock, listener: socket.socket) -> N
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, setattr, server, "should_exit", True)
-        flushing = asyncio.create_task(metrics.run())
+
+        def beat(moment: float) -> None:
+            # In this order: what happened is measured, then judged.
+            metrics.observe(control.endpoints(), moment)
+            watch.tick(moment)
+
+        beating = asyncio.create_task(clock.every(TICK_SECONDS, beat))
         daemon.write_state(settings.directory, {**about, "endpoint": f"http://{HOST}:{port}"})
         log.info("the local AWS serves on http://%s:%d (status: http://%s:%d/_slipway/)", HOST, port, HOST, port)
         try:
             await server.serve(sockets=[listener])
         finally:
             (settings.directory / daemon.STATE_FILE).unlink(missing_ok=True)
-            flushing.cancel()
+            beating.cancel()
             await asyncio.gather(*(endpoint.close() for endpoint in control.endpoints()))
             log.info("stopped")

@@ -151,6 +151,8 @@ class _Build:
             inputs.source_key(),
             inputs.preprocessing_key(),
             inputs.samples_key(calibration) if calibration else None,
+            inputs.samples_key(spec.data.training) if spec.data.training else None,
+            inputs.of_options,
             self.instruction_set,
             self.versions,
         )

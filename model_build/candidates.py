@@ -5,14 +5,15 @@ Keys are known before anything runs, so that what is in the cache needs neither 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from model_build import cache
 from model_build.passes import PASSES
-from model_build.passes.base import InstructionSet, Pass, PassConfig
+from model_build.passes.base import InstructionSet, Pass, PassConfig, needs_training
 from model_build.spec import Optimize
+from model_build.spec import Step as Given
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,15 @@ def plan(
     source_key: str,
     preprocessing_key: str,
     calibration_key: str | None,
+    training_key: str | None,
+    option_inputs: Callable[[Given], Any],
     instruction_set: InstructionSet,
     versions: Mapping[str, str],
 ) -> list[Candidate]:
-    """The candidates in the spec's order. What a spec leaves to the target is decided here: it is part of the key."""
+    """The candidates in the spec's order. What a spec leaves to the target is decided here: it is part of the key.
+
+    `option_inputs` gives the digests of the files that a step's options name.
+    """
     candidates = []
     for given in optimize.candidates:
         key = source_key
@@ -56,6 +62,8 @@ def plan(
                 input=key,
                 preprocessing=preprocessing_key,
                 calibration=calibration_key if the_pass.NEEDS_CALIBRATION else None,
+                training=training_key if needs_training(config) else None,
+                options=option_inputs(step),
                 versions=dict(versions),
             )
             steps.append(Step(step.name, _label(step.name, step.options), the_pass, config, key))
@@ -77,6 +85,8 @@ def _label(name: str, options: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return str(value["factory"]) if "factory" in value else "+".join(f"{key}:{_shown(value[key])}" for key in value)
     if isinstance(value, (list, tuple)):
         return "+".join(_shown(one) for one in value)
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -17,7 +17,7 @@ from model_build.project_files import resolve
 from model_build.spec import SECTIONS, Factory, Spec
 
 if TYPE_CHECKING:
-    from model_build.passes.base import Batch
+    from model_build.passes.base import Array, Batch
     from serving.config import ServingConfig
 
 INDEX = "index.json"
@@ -106,6 +106,18 @@ def batches(directory: Path, size: int) -> Iterator[Batch]:
         }
         for start in range(0, group["count"], size):
             yield {name: np.ascontiguousarray(array[start : start + size]) for name, array in arrays.items()}
+
+
+def labelled(directory: Path) -> Iterator[tuple[Batch, Array]]:
+    """The encoded samples of a folder and their labels, all of equal shapes at once; the arrays are mapped, not read."""
+    import numpy as np
+
+    for number, group in enumerate(json.loads((directory / INDEX).read_bytes())):
+        inputs, labels = (
+            {name: np.load(directory / f"{number}.{name}.npy", mmap_mode="r") for name in names}
+            for names in (group["inputs"], ("labels",))
+        )
+        yield inputs, labels["labels"]
 
 
 def example(spec: Spec, root: Path) -> Batch:

@@ -14,8 +14,16 @@ from typing import Any
 from model_build import cache
 from model_build.manifest import file_sha256
 from model_build.package import serving_files
-from model_build.project_files import factories, factory_files, input_files, named_paths, resolve, walk
-from model_build.spec import SECTIONS, Factory, Spec
+from model_build.project_files import (
+    factories,
+    factory_files,
+    input_files,
+    named_paths,
+    resolve,
+    step_factories,
+    walk,
+)
+from model_build.spec import SECTIONS, Factory, Spec, Step
 
 # What the passes and the measurement run on, and what the preprocessing runs on.
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "onnxscript", "safetensors", "torch")
@@ -89,6 +97,13 @@ class Inputs:
             classes=len(self.spec.labels),
             preprocessing=self.preprocessing_key(),
         )
+
+    def of_options(self, step: Step) -> dict[str, Any]:
+        """Digests of the files that the options of a step name."""
+        return {
+            option: self._factory(factory) | {"weights": self._digests([factory.weights] if factory.weights else [])}
+            for option, factory in step_factories(step)
+        }
 
     def _factory(self, factory: Factory) -> dict[str, Any]:
         return {

@@ -9,10 +9,13 @@ import ast
 import importlib.util
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from model_build.errors import UserError
-from model_build.spec import Factory, Spec
+from model_build.spec import Factory, Spec, Step, WeightedFactory
 
 _IGNORED_FOLDERS = {"__pycache__", "build", "node_modules"}
 
@@ -99,6 +102,8 @@ def named_paths(spec: Spec) -> Iterator[tuple[tuple[str | int, ...], str]]:
         yield ("sample",), spec.sample
     for key, factory in factories(spec):
         yield from (((*key, "files", index), path) for index, path in enumerate(factory.files))
+        if isinstance(factory, WeightedFactory) and factory.weights:
+            yield (*key, "weights"), factory.weights
 
 
 def factories(spec: Spec) -> Iterator[tuple[tuple[str | int, ...], Factory]]:
@@ -109,6 +114,20 @@ def factories(spec: Spec) -> Iterator[tuple[tuple[str | int, ...], Factory]]:
         yield ("data", "evaluation"), spec.data.evaluation
     if spec.data.calibration:
         yield ("data", "calibration"), spec.data.calibration
+    if spec.data.training:
+        yield ("data", "training"), spec.data.training
+    for candidate, steps in enumerate(spec.optimize.candidates):
+        for position, step in enumerate(steps):
+            for option, factory in step_factories(step):
+                yield ("optimize", "candidates", candidate, position, step.name, option), factory
+
+
+def step_factories(step: Step) -> Iterator[tuple[str, WeightedFactory]]:
+    """The factories among a step's options; one that is malformed is reported by the pass's `Config`."""
+    for option, value in step.options.items():
+        if isinstance(value, dict) and "factory" in value:
+            with suppress(ValidationError):
+                yield option, WeightedFactory.model_validate(value)
 
 
 def input_files(spec: Spec, root: Path, path: Path | None = None) -> dict[str, Path]:

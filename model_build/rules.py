@@ -19,6 +19,7 @@ from model_build.errors import UserError
 from model_build.explain import choices, explained, validate
 from model_build.manifest import Deploy
 from model_build.passes import PASSES
+from model_build.passes.base import needs_training
 from model_build.project_files import definitions, factories, module_file, named_paths, resolve
 from model_build.spec import CONTENT_TYPES, SECTIONS, Factory, Spec, merged
 from model_build.yaml_tree import Key
@@ -92,6 +93,7 @@ def _candidates(spec: Spec) -> Iterator[Finding]:
                 current = None  # what follows cannot be judged
                 continue
             the_pass = PASSES[step.name]
+            options = None
             try:
                 options = validate(the_pass.Config, step.options)
             except ValidationError as error:
@@ -111,6 +113,9 @@ def _candidates(spec: Spec) -> Iterator[Finding]:
                 current = the_pass.PRODUCES
             if the_pass.NEEDS_CALIBRATION and spec.data.calibration is None:
                 yield Finding(at, f"{step.name} looks at data: give data.calibration", (("data", "calibration"),))
+            if options is not None and needs_training(options) and spec.data.training is None:
+                message = f"{step.name} trains: give data.training, or epochs: 0"
+                yield Finding(at, message, (("data", "training"),))
         if current is not None and current != "onnx":
             message = f"ends as {current}, and an artifact holds onnx{_converters(current, {'onnx'})}"
             yield Finding(key, message, (("source",),))
@@ -127,15 +132,18 @@ def _converters(current: str, wanted: Any) -> str:
 
 
 def _evidence(spec: Spec) -> Iterator[Finding]:
-    evaluation, calibration = spec.data.evaluation, spec.data.calibration
+    evaluation = spec.data.evaluation
     if evaluation is None:
         for gate in ("accuracy", "latency_p50", "latency_p95", "memory_peak"):
             if getattr(spec.gates, gate) is not None:
                 message = "a gate without data: nothing can be measured until data.evaluation is given"
                 yield Finding(("gates", gate), message, (("data", "evaluation"),))
-    elif calibration and (evaluation.factory, evaluation.args) == (calibration.factory, calibration.args):
-        message = "is the evaluation data: a model tuned on what it is measured on looks better than it is"
-        yield Finding(("data", "calibration"), message)
+        return
+    for name in ("calibration", "training"):
+        other = getattr(spec.data, name)
+        if other and (evaluation.factory, evaluation.args) == (other.factory, other.args):
+            message = "is the evaluation data: a model tuned on what it is measured on looks better than it is"
+            yield Finding(("data", name), message)
 
 
 def _files(spec: Spec, root: Path) -> Iterator[Finding]:

@@ -69,6 +69,14 @@ class Factory(Frozen):
     )
 
 
+class WeightedFactory(Factory):
+    """A `torch.nn.Module` among the options of a pass, made by a factory."""
+
+    weights: ProjectPath | None = Field(
+        None, description="A safetensors file, loaded strictly. Left out: as the factory makes them, from the seed."
+    )
+
+
 WEIGHTS_FORMS = ("one file", "by submodule")
 
 
@@ -126,6 +134,9 @@ class Data(Frozen):
     )
     calibration: Factory | None = Field(
         None, description="The same, for passes that look at data. Never the evaluation data."
+    )
+    training: Factory | None = Field(
+        None, description="The same, for passes that train: fine-tuning, distillation. Never the evaluation data."
     )
 
 

@@ -6,6 +6,7 @@ Apart from `build`, which decides what is done with them.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_build import datasets, package
+from model_build import architecture, datasets, package
 from model_build.cache import Cache, Node
 from model_build.candidates import Step
 from model_build.errors import UserError
@@ -25,7 +26,7 @@ from model_build.sources import SOURCES
 from model_build.spec import Factory, Spec
 
 if TYPE_CHECKING:
-    from model_build.passes.base import Batch
+    from model_build.passes.base import Array, Batch
     from serving.config import ServingConfig
     from serving.tasks import Task
 
@@ -120,15 +121,27 @@ class Workshop:
             (directory / RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
 
         node = self.obtain(" → ".join(one.label for one in steps), step.key, make)
+        if node.built:
+            shutil.rmtree(self._work(step), ignore_errors=True)
         record = node.read_json(RECORD)
-        return Model(record["format"], node.directory, record["entry"])
+        model = Model(record["format"], node.directory, record["entry"])
+        if model.format != "pytorch":
+            return model
+        return architecture.reopened(model, self.source().load, self.root)
+
+    def _work(self, step: Step) -> Path:
+        """Where the step keeps what it can go on from after a kill."""
+        return self.cache.directory.parent / "work" / step.key
 
     def _run(self, step: Step, model: Model, directory: Path) -> Model:
-        calibration = self.spec.data.calibration
+        calibration, training = self.spec.data.calibration, self.spec.data.training
 
         def batches() -> Iterator[Batch]:
             node = self.samples(calibration, "data.calibration")
             return datasets.batches(node.directory, CALIBRATION_BATCH)
+
+        def groups() -> Iterator[tuple[Batch, Array]]:
+            return datasets.labelled(self.samples(training, "data.training").directory)
 
         context = Context(
             output=directory,
@@ -137,6 +150,10 @@ class Workshop:
             output_names=self.output_names,
             serving=self.serving,
             calibration=batches if calibration else None,
+            training=groups if training else None,
+            source=self.source().load if self.spec.source.pytorch else None,
+            root=self.root,
+            work=self._work(step),
             instruction_set=self.instruction_set,
             progress=self.progress.note,
         )

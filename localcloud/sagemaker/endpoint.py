@@ -46,11 +46,11 @@ class Endpoint:
     # --- work -----------------------------------------------------------------------------------------------------
 
     def create(self, variants: list[Variant]) -> None:
-        self.fleets = self._new_fleets(variants)
+        self.fleets = self._new_fleets(variants, self.config)
         self._begin("Creating", self._create())
 
     def update(self, config: Record, variants: list[Variant], strategy: Strategy) -> None:
-        green = self._new_fleets(variants)
+        green = self._new_fleets(variants, config)
         self.pending = (config, green)
         self._begin("Updating", self._update(config, green, strategy))
 
@@ -65,11 +65,14 @@ class Endpoint:
         if self._work is not None:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
-        fleets = [*self.fleets.values(), *(self.pending[1].values() if self.pending else ())]
-        await asyncio.gather(*(fleet.close() for fleet in fleets))
+        await asyncio.gather(*(fleet.close() for fleet in self.running_fleets()))
 
-    def _new_fleets(self, variants: list[Variant]) -> dict[str, Fleet]:
-        return {variant.name: Fleet(variant, self._workshop, self.logs) for variant in variants}
+    def _new_fleets(self, variants: list[Variant], config: Record) -> dict[str, Fleet]:
+        return {variant.name: Fleet(variant, self._workshop, self.logs, config.name) for variant in variants}
+
+    def running_fleets(self) -> list[Fleet]:
+        """Every fleet there is, those of an update under way included."""
+        return [*self.fleets.values(), *(self.pending[1].values() if self.pending else ())]
 
     def _begin(self, status: Status, work: Awaitable[None]) -> None:
         self._enter(status)
@@ -187,7 +190,6 @@ class Endpoint:
 
     def snapshot(self) -> dict[str, Any]:
         """What the status page shows."""
-        fleets = [*self.fleets.values(), *(self.pending[1].values() if self.pending else ())]
         return {
             "name": self.name,
             "region": self.region,
@@ -216,7 +218,7 @@ class Endpoint:
                         for replica in fleet.replicas
                     ],
                 }
-                for fleet in fleets
+                for fleet in self.running_fleets()
             ],
         }
 

@@ -74,10 +74,14 @@ class Workshop:
 
 
 class Fleet:
-    """Replicas of one variant. `start` before anything else, `close` at the end."""
+    """Replicas of one variant. `start` before anything else, `close` at the end.
 
-    def __init__(self, variant: Variant, workshop: Workshop, logs: Path) -> None:
+    `config` is the name of the endpoint configuration that asked for it.
+    """
+
+    def __init__(self, variant: Variant, workshop: Workshop, logs: Path, config: str = "") -> None:
         self.variant = variant
+        self.config = config
         self.weight = variant.weight
         self.desired = variant.count
         self.replicas: list[Replica] = []

@@ -1,17 +1,22 @@
-"""CloudWatch metrics of invocations: gathered per variant, put into CloudWatch at an interval.
+"""CloudWatch metrics as hosting publishes them: of every invocation, and of replicas every ten seconds.
 
-Apart from the runtime so that an invocation costs a few additions, whatever CloudWatch's emulation costs.
+Apart from the runtime so that an invocation costs a few additions, and names, units and dimensions are in one place.
 """
 
 from __future__ import annotations
 
-import asyncio
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from localcloud import emulation
+from localcloud.cloudwatch.store import Metric
+from localcloud.cloudwatch.watch import TICK_SECONDS, Watch
+from localcloud.sagemaker.endpoint import Endpoint
+from localcloud.sagemaker.fleet import Fleet
+from localcloud.sagemaker.load import memory_percent
 
 NAMESPACE = "AWS/SageMaker"
+INSTANCES = "/aws/sagemaker/Endpoints"
 
 _UNITS = {
     "Invocations": "None",
@@ -24,25 +29,6 @@ _UNITS = {
 }
 
 
-@dataclass
-class Statistics:
-    """A CloudWatch statistic set."""
-
-    count: int = 0
-    total: float = 0.0
-    least: float = float("inf")
-    most: float = float("-inf")
-
-    def add(self, value: float) -> None:
-        self.count += 1
-        self.total += value
-        self.least = min(self.least, value)
-        self.most = max(self.most, value)
-
-    def values(self) -> dict[str, float]:
-        return {"SampleCount": self.count, "Sum": self.total, "Minimum": self.least, "Maximum": self.most}
-
-
 @dataclass(frozen=True)
 class Invocation:
     """What one request to a variant came to. `status` is the model's HTTP status, 0 where it gave none in time."""
@@ -50,6 +36,7 @@ class Invocation:
     region: str
     endpoint: str
     variant: str
+    config: str
     status: int
     instances: int
     model_seconds: float
@@ -68,44 +55,69 @@ class Invocation:
         }
 
 
-Key = tuple[str, str, str]
+def dimensions(endpoint: str, variant: str) -> dict[str, str]:
+    return {"EndpointName": endpoint, "VariantName": variant}
 
 
 @dataclass
 class Metrics:
-    """Gathers invocations; `run` puts them into CloudWatch every `interval` seconds."""
+    """Puts what hosting measures into CloudWatch, at the clock's time.
 
+    Invocations carry EndpointName and VariantName, and a second time EndpointConfigName too: an alarm of a deployment
+    watches the new fleet alone by it.
+    """
+
+    watch: Watch
     interval: float = 5.0
-    _gathered: dict[Key, dict[str, Statistics]] = field(default_factory=dict)
+    _known: dict[tuple[str, str, str, str], list[tuple[str, Metric, Metric]]] = field(default_factory=dict)
+    _sampled: float = 0.0
 
     def record(self, invocation: Invocation) -> None:
-        key = (invocation.region, invocation.endpoint, invocation.variant)
-        sets = self._gathered.setdefault(key, {name: Statistics() for name in _UNITS})
-        for name, value in invocation.measures().items():
-            sets[name].add(value)
+        now = self.watch.clock.now()
+        store = self.watch.store(invocation.region)
+        measures = invocation.measures()
+        for name, of_variant, of_config in self._metrics(invocation):
+            store.put(of_variant, now, measures[name], unit=_UNITS[name])
+            store.put(of_config, now, measures[name], unit=_UNITS[name])
 
-    def take(self) -> dict[str, list[dict[str, Any]]]:
-        """What was gathered since the last call, as PutMetricData's `MetricData` per region."""
-        gathered, self._gathered = self._gathered, {}
-        data: dict[str, list[dict[str, Any]]] = {}
-        for (region, endpoint, variant), sets in gathered.items():
-            dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
-            for name, statistics in sets.items():
-                data.setdefault(region, []).append(
-                    {
-                        "MetricName": name,
-                        "Dimensions": dimensions,
-                        "Unit": _UNITS[name],
-                        "StatisticValues": statistics.values(),
-                    }
-                )
-        return data
+    def _metrics(self, invocation: Invocation) -> list[tuple[str, Metric, Metric]]:
+        key = (invocation.region, invocation.endpoint, invocation.variant, invocation.config)
+        found = self._known.get(key)
+        if found is None:
+            narrow = dimensions(invocation.endpoint, invocation.variant)
+            exact = {**narrow, "EndpointConfigName": invocation.config}
+            found = [(name, Metric.of(NAMESPACE, name, narrow), Metric.of(NAMESPACE, name, exact)) for name in _UNITS]
+            self._known[key] = found
+        return found
 
-    def flush(self) -> None:
-        for region, data in self.take().items():
-            emulation.put_metrics(region, NAMESPACE, data)
+    def observe(self, endpoints: Iterable[Endpoint], moment: float) -> None:
+        """To be called at every multiple of ten seconds: what replicas did in the ten seconds before `moment`."""
+        real = time.monotonic()
+        # Linux counts processor time in hundredths of a second: shorter than a second, it would be noise.
+        sample = real - self._sampled >= max(1.0, self.interval / self.watch.clock.speed)
+        if sample:
+            self._sampled = real
+        for endpoint in endpoints:
+            for fleet in endpoint.running_fleets():
+                self._observe_fleet(endpoint, fleet, moment, sample)
 
-    async def run(self) -> None:
-        while True:
-            await asyncio.sleep(self.interval)
-            self.flush()
+    def _observe_fleet(self, endpoint: Endpoint, fleet: Fleet, moment: float, sample: bool) -> None:
+        store = self.watch.store(endpoint.region)
+        of_variant = dimensions(endpoint.name, fleet.variant.name)
+        start = moment - TICK_SECONDS
+
+        def put(namespace: str, name: str, value: float | None, unit: str, step: int = 60) -> None:
+            if value is not None:
+                store.put(Metric.of(namespace, name, of_variant), start, value, unit=unit, step=step)
+
+        for replica in fleet.healthy:
+            concurrency = replica.load.take_concurrency(replica.outstanding)
+            put(NAMESPACE, "ConcurrentRequestsPerModel", concurrency, "None", TICK_SECONDS)
+            if sample and replica.pid is not None:
+                put(INSTANCES, "CPUUtilization", replica.load.take_processor(replica.pid), "Percent")
+                put(INSTANCES, "MemoryUtilization", memory_percent(replica.pid), "Percent")
+        if moment % 60 == 0 and fleet.healthy:
+            # AWS emits zeros for a variant without traffic, so that it scales in to its minimum.
+            idle = Metric.of(NAMESPACE, "InvocationsPerInstance", of_variant)
+            if not store.read(idle, moment - 60, moment, 60):
+                store.put(idle, moment - 60, 0.0, unit="None")

@@ -19,6 +19,8 @@ from typing import Literal
 
 import aiohttp
 
+from localcloud.sagemaker.load import Load
+
 log = logging.getLogger(__name__)
 
 State = Literal["Starting", "Healthy", "Draining", "Stopped"]
@@ -62,6 +64,7 @@ class Replica:
         self.state: State = "Starting"
         self.port = 0
         self.outstanding = 0
+        self.load = Load()
         self._program = program
         self._model = model
         self._environment = environment
@@ -169,10 +172,12 @@ class Replica:
         return await self._process.wait()
 
     def begin_request(self) -> None:
+        self.load.change(self.outstanding)
         self.outstanding += 1
         self._idle.clear()
 
     def end_request(self) -> None:
+        self.load.change(self.outstanding)
         self.outstanding -= 1
         if self.outstanding == 0:
             self._idle.set()

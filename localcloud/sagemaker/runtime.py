@@ -85,6 +85,7 @@ class Runtime:
                 endpoint.region,
                 endpoint.name,
                 fleet.variant.name,
+                fleet.config,
                 status,
                 len(fleet.healthy),
                 model_seconds,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from serving.config import ServingConfig
 
-    Batch = dict[str, np.ndarray[Any, np.dtype[Any]]]
+    Array = np.ndarray[Any, np.dtype[Any]]
+    Batch = dict[str, Array]
 
 Format = Literal["pytorch", "onnx"]
 
@@ -27,6 +28,26 @@ class PassConfig(BaseModel):
     """Base of every pass's `Config`; the field descriptions are the option's documentation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainingConfig(PassConfig):
+    """Base of the `Config` of a pass that trains: how long and how fast. With `epochs: 0` it needs no data."""
+
+    epochs: int = Field(3, ge=0, le=1000, description="Times that training sees `data.training`; 0 trains nothing.")
+    learning_rate: float = Field(
+        1e-3, gt=0, le=1, description="Highest step size of AdamW; it rises for a tenth of the steps, then falls."
+    )
+    batch_size: int = Field(64, ge=1, le=65536, description="Samples of one optimizer step.")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="Of AdamW.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Of the order of samples, dropout and fresh weights.")
+    threads: int = Field(
+        2, ge=1, le=256, description="Cores used. Another number rounds differently: it is part of the result."
+    )
+
+
+def needs_training(config: PassConfig) -> bool:
+    """Whether a step looks at `data.training`."""
+    return isinstance(config, TrainingConfig) and config.epochs > 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +89,14 @@ class Context:
     serving: ServingConfig | None = None
     calibration: Callable[[], Iterator[Batch]] | None = None
     """Encoded batches of the calibration data; None where the spec has none."""
+    training: Callable[[], Iterator[tuple[Batch, Array]]] | None = None
+    """Encoded training samples and their labels (n,), int64: once for all samples of equal shapes; None without data."""
+    source: Callable[[], torch.nn.Module] | None = None
+    """Makes the source model, in eval mode; None where it is no PyTorch module."""
+    root: Path | None = None
+    """The project's root, which the factories and paths among a pass's options are relative to."""
+    work: Path | None = None
+    """A folder that survives a killed build, for what training can go on from; it may not exist yet."""
     instruction_set: InstructionSet = InstructionSet()
     seed: int = 0
     progress: Callable[[str], None] = lambda message: None

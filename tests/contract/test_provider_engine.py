@@ -341,8 +341,11 @@ def test_what_exists_is_imported_without_a_change(stack: Project):
         ],
         "nameTable": {"aws": "urn:pulumi:local::fidelity::pulumi:providers:aws::aws"},
     }
-    for name in reversed(list(state)):
-        stack.require("state", "delete", state[name]["urn"], "--yes", "--force")
+    exported = json.loads(stack.require("stack", "export"))
+    deployment = exported["deployment"]
+    deployment["resources"] = [one for one in deployment["resources"] if one["type"].startswith("pulumi:")]
+    (stack.root / "forgotten.json").write_text(json.dumps(exported))
+    stack.require("stack", "import", "--file", "forgotten.json")
     assert stack.state() == {}
     (stack.root / "import.json").write_text(json.dumps(wanted))
     stack.require(

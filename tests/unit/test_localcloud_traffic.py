@@ -11,6 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from localcloud.clock import Clock
+from localcloud.cloudwatch.statistics import Distribution
+from localcloud.cloudwatch.store import Metric
+from localcloud.cloudwatch.watch import Watch
 from localcloud.errors import UnsupportedError
 from localcloud.sagemaker.artifacts import ArtifactStore
 from localcloud.sagemaker.catalog import Record
@@ -87,23 +91,28 @@ def test_all_at_once_is_the_strategy_and_others_are_refused_by_name() -> None:
             strategy(deployment)
 
 
-def test_metrics_are_statistic_sets_of_each_variant_in_cloudwatchs_units() -> None:
-    metrics = Metrics()
+def test_invocations_are_metrics_of_their_variant_and_of_its_configuration() -> None:
+    watch = Watch(Clock())
+    metrics = Metrics(watch)
     for status, seconds in ((200, 0.010), (200, 0.030), (415, 0.001), (0, 60.0)):
-        metrics.record(Invocation("us-east-1", "e", "A", status, 2, seconds, 0.002))
-    data = {datum["MetricName"]: datum for datum in metrics.take()["us-east-1"]}
-    assert data["Invocations"]["StatisticValues"] == {"SampleCount": 4, "Sum": 4, "Minimum": 1, "Maximum": 1}
-    assert data["InvocationsPerInstance"]["StatisticValues"]["Sum"] == 2
-    assert data["ModelLatency"]["Unit"] == "Microseconds"
-    assert data["ModelLatency"]["StatisticValues"]["Minimum"] == pytest.approx(1000)
-    assert data["OverheadLatency"]["StatisticValues"]["Maximum"] == pytest.approx(2000)
-    assert data["Invocation4XXErrors"]["StatisticValues"]["Sum"] == 1
-    assert data["Invocation5XXErrors"]["StatisticValues"]["Sum"] == 1
-    assert data["Invocations"]["Dimensions"] == [
-        {"Name": "EndpointName", "Value": "e"},
-        {"Name": "VariantName", "Value": "A"},
-    ]
-    assert metrics.take() == {}
+        metrics.record(Invocation("us-east-1", "e", "A", "c", status, 2, seconds, 0.002))
+
+    def read(name: str, **more: str) -> Any:
+        metric = Metric.of("AWS/SageMaker", name, {"EndpointName": "e", "VariantName": "A", **more})
+        now = watch.clock.now()
+        whole = Distribution()
+        for _, point in watch.store("us-east-1").read(metric, now // 60 * 60 - 60, now + 1, 60):
+            whole.merge(point)
+        return whole
+
+    assert (read("Invocations").count, read("Invocations").total) == (4, 4)
+    assert read("InvocationsPerInstance").total == 2
+    assert read("ModelLatency").least == pytest.approx(1000)
+    assert read("ModelLatency").statistic("p75") == pytest.approx(30_000)
+    assert read("OverheadLatency").most == pytest.approx(2000)
+    assert read("Invocation4XXErrors").total == read("Invocation5XXErrors").total == 1
+    assert read("InvocationModelErrors", EndpointConfigName="c").total == 2
+    assert read("InvocationModelErrors", EndpointConfigName="other").count == 0
 
 
 def test_a_list_is_filtered_sorted_and_cut_into_pages() -> None:
