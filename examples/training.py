@@ -33,8 +33,16 @@ def accuracy(model: nn.Module, inputs: tuple[torch.Tensor, ...], labels: torch.T
     return float((logits.argmax(1) == labels).float().mean())
 
 
-def record(folder: Path, *, score: float, samples: int, packages: tuple[str, ...] = (), **facts: Any) -> None:
-    """Prints and writes `training.json`: how the committed weights came about and the accuracy that they reached."""
+def record(
+    folder: Path,
+    *,
+    score: float,
+    samples: int,
+    packages: tuple[str, ...] = (),
+    file: str = "training.json",
+    **facts: Any,
+) -> None:
+    """Prints and writes a record of how the committed weights came about and the accuracy that they reached."""
     run = {
         "metric": "accuracy",
         "score": round(score, 4),
@@ -46,5 +54,5 @@ def record(folder: Path, *, score: float, samples: int, packages: tuple[str, ...
         | {package: version(package) for package in ("torch", "numpy", *packages)},
     }
     text = json.dumps(run, indent=2) + "\n"
-    (folder / "training.json").write_text(text, encoding="utf-8")
+    (folder / file).write_text(text, encoding="utf-8")
     print(text, end="")

@@ -5,8 +5,10 @@ Apart so that the handlers of SageMaker and of the status page are plain `Reques
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
@@ -41,6 +43,15 @@ class Request:
 class Response:
     status: int
     body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StreamResponse:
+    """An answer that is sent part by part as it comes into being."""
+
+    status: int
+    parts: AsyncGenerator[bytes, None]
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -89,7 +100,31 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 
 
 async def send_response(send: Send, response: Response) -> None:
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
+    headers = _raw(response.headers)
     headers.append((b"content-length", str(len(response.body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
+
+
+async def send_stream(receive: Receive, send: Send, response: StreamResponse) -> None:
+    """Sends part by part, and stops asking for more once the client went away."""
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await send({"type": "http.response.start", "status": response.status, "headers": _raw(response.headers)})
+        async with aclosing(response.parts) as parts:
+            async for part in parts:
+                if gone.done():
+                    return
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        gone.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

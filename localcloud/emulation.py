@@ -28,7 +28,6 @@ ACCOUNT = "123456789012"
 
 SERVICES = frozenset(
     {
-        "application-autoscaling",
         "ecr",
         "iam",
         "kms",
@@ -120,6 +119,19 @@ def read_object(bucket: str, key: str, target: IO[bytes]) -> None:
     shutil.copyfileobj(io.BytesIO(found.value), target)
 
 
+def write_object(bucket: str, key: str, content: bytes, content_type: str) -> bool:
+    """Puts an object; False, and a line in the log, where there is no such bucket: nobody waits for the answer."""
+    from moto.s3.exceptions import MissingBucket
+
+    try:
+        made = _s3().put_object(bucket, key, content)
+    except MissingBucket:
+        log.warning("there is no bucket for s3://%s/%s", bucket, key)
+        return False
+    made.set_metadata({"Content-Type": content_type}, replace=True)
+    return True
+
+
 def list_objects(bucket: str, prefix: str) -> list[str]:
     """Keys below a prefix, sorted. Raises ObjectMissingError for a missing bucket."""
     from moto.s3.exceptions import MissingBucket
@@ -183,8 +195,41 @@ def _publish(region: str, topic: str, subject: str, message: str) -> None:
         log.warning("%s could not be delivered to a subscriber of %s: %s", subject, topic, error)
 
 
-def has_scalable_target(region: str, arn: str) -> bool:
-    from moto.applicationautoscaling.models import applicationautoscaling_backends
+class CloudWatchError(Exception):
+    """An alarm that CloudWatch refuses; the message says why."""
 
-    targets = applicationautoscaling_backends[ACCOUNT][region].targets
-    return any(target.arn == arn for by_resource in targets.values() for target in by_resource.values())
+
+def put_alarm(region: str, alarm: dict[str, Any]) -> str:
+    """CloudWatch's PutMetricAlarm, with arguments as moto names them; gives the ARN. Raises CloudWatchError."""
+    from moto.cloudwatch.exceptions import CloudWatchException
+    from moto.cloudwatch.models import cloudwatch_backends
+
+    try:
+        return str(cloudwatch_backends[ACCOUNT][region].put_metric_alarm(**alarm).alarm_arn)
+    except CloudWatchException as error:
+        raise CloudWatchError(str(error)) from None
+
+
+def delete_alarms(region: str, names: list[str]) -> None:
+    from moto.cloudwatch.models import cloudwatch_backends
+
+    cloudwatch_backends[ACCOUNT][region].delete_alarms(names)
+
+
+def metric_data_query(query: dict[str, Any]) -> Any:
+    """A `MetricDataQuery` of the API as moto keeps one of an alarm."""
+    from moto.cloudwatch.models import Dimension, Metric, MetricDataQuery, MetricStat
+
+    stat = query.get("MetricStat")
+    kept = None
+    if stat is not None:
+        metric = stat["Metric"]
+        dimensions = [Dimension(one["Name"], one["Value"]) for one in metric.get("Dimensions", [])]
+        kept = MetricStat(
+            Metric(metric.get("MetricName", ""), metric.get("Namespace", ""), dimensions),
+            stat["Period"],
+            stat["Stat"],
+            stat.get("Unit"),
+        )
+    made: Any = MetricDataQuery  # moto declares members as given that the API lets one leave out
+    return made(query["Id"], query.get("Label"), None, query.get("ReturnData"), query.get("Expression"), kept)

@@ -21,15 +21,17 @@ from localcloud.asgi import (
     Response,
     Scope,
     Send,
+    StreamResponse,
     headers_of,
     json_response,
     query_of,
     read_body,
     send_response,
+    send_stream,
 )
 from localcloud.errors import AwsError
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Response | StreamResponse]]
 
 DEFAULT_REGION = "us-east-1"
 INVOCATION_LIMIT = 6 * 1024 * 1024  # bytes of a real-time invocation, AWS's limit
@@ -86,14 +88,14 @@ class Gateway:
         control: Handler,
         runtime: Handler,
         page: Handler,
-        autoscaling_tags: Handler,
+        autoscaling: Handler,
     ) -> None:
         self.moto = moto
         self.moto_services = moto_services
         self.control = control
         self.runtime = runtime
         self.page = page
-        self.autoscaling_tags = autoscaling_tags
+        self.autoscaling = autoscaling
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -112,15 +114,15 @@ class Gateway:
             await self._handle(self.runtime, INVOCATION_LIMIT, region, scope, headers, receive, send)
         elif service == "sagemaker" or (service is None and target.startswith("SageMaker.")):
             await self._handle(self.control, CONTROL_LIMIT, region, scope, headers, receive, send)
-        elif target.startswith("AnyScaleFrontendService.") and target.endswith("Resource"):
-            await self._handle(self.autoscaling_tags, CONTROL_LIMIT, region, scope, headers, receive, send)
+        elif service == "application-autoscaling" or target.startswith("AnyScaleFrontendService."):
+            await self._handle(self.autoscaling, CONTROL_LIMIT, region, scope, headers, receive, send)
         elif path.startswith("/moto-api"):
             # It resets and reconfigures moto behind the back of what runs here.
             await send_response(send, json_response(404, {"message": "not served here"}))
         elif service is None or service in self.moto_services:
             await self._emulate(service, scope, headers, receive, send)
         else:
-            known = ", ".join(sorted(self.moto_services | {"sagemaker"}))
+            known = ", ".join(sorted(self.moto_services | {"application-autoscaling", "sagemaker"}))
             message = f"The local AWS has no service '{service}'. It has: {known}."
             await send_response(send, AwsError("UnsupportedOperation", message, 501).response())
 
@@ -156,7 +158,7 @@ class Gateway:
         path = scope["path"]
         try:
             body = await read_body(receive, limit)
-            response = await handler(Request(scope["method"], path, headers, body, region))
+            response: Response | StreamResponse = await handler(Request(scope["method"], path, headers, body, region))
         except ClientGoneError:
             return
         except BodyTooLargeError:
@@ -169,4 +171,7 @@ class Gateway:
             message = "The local AWS failed at this request; its log says why: slipway local logs"
             response = AwsError("InternalFailure", message, 500).response()
         identified = {**response.headers, "x-amzn-requestid": str(uuid.uuid4())}
-        await send_response(send, replace(response, headers=identified))
+        if isinstance(response, StreamResponse):
+            await send_stream(receive, send, replace(response, headers=identified))
+        else:
+            await send_response(send, replace(response, headers=identified))

@@ -14,13 +14,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import uvicorn
 
 from localcloud import daemon, emulation
-from localcloud.autoscaling_tags import AutoscalingTags
+from localcloud.autoscaling.scaler import Scaler
+from localcloud.autoscaling.service import Autoscaling
 from localcloud.clock import Clock
 from localcloud.cloudwatch import service
 from localcloud.cloudwatch.watch import TICK_SECONDS, Watch
@@ -28,11 +28,14 @@ from localcloud.errors import LocalCloudError
 from localcloud.gateway import Gateway
 from localcloud.page import StatusPage
 from localcloud.sagemaker.artifacts import ArtifactStore
+from localcloud.sagemaker.asynchronous import AsyncInference
 from localcloud.sagemaker.control import ControlPlane
 from localcloud.sagemaker.fleet import Workshop
+from localcloud.sagemaker.invoking import Invoker
 from localcloud.sagemaker.metrics import Metrics
 from localcloud.sagemaker.replica import Program
 from localcloud.sagemaker.runtime import Runtime
+from localcloud.status import Status
 
 log = logging.getLogger(__name__)
 
@@ -95,10 +98,15 @@ async def _serve(settings: Settings, clock: Clock, listener: socket.socket) -> N
     # Replicas close idle connections after a few seconds; ours are given up before.
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2.0)
     async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
-        workshop = Workshop(artifacts, program, session, asyncio.Semaphore(max(2, os.cpu_count() or 1)))
-        control = ControlPlane(workshop, settings.directory / "endpoints")
         watch = Watch(clock)
+        starts = asyncio.Semaphore(max(2, os.cpu_count() or 1))
+        workshop = Workshop(artifacts, program, session, starts, watch=watch)
+        control = ControlPlane(workshop, settings.directory / "endpoints")
         metrics = Metrics(watch, settings.metrics_interval)
+        scaler = Scaler(watch, control.find_endpoint)
+        invoker = Invoker(session, metrics)
+        asynchronous = AsyncInference(invoker)
+        ending = asyncio.Event()
         about = {
             "pid": os.getpid(),
             "nonce": secrets.token_hex(16),
@@ -107,22 +115,16 @@ async def _serve(settings: Settings, clock: Clock, listener: socket.socket) -> N
             "speed": clock.speed,
         }
 
-        def status() -> dict[str, Any]:
-            endpoints = [endpoint.snapshot() for endpoint in control.endpoints()]
-            return {
-                "server": {**about, "clock": clock.now()},
-                "endpoints": sorted(endpoints, key=lambda endpoint: endpoint["name"]),
-            }
-
+        status = Status(about, clock, control, scaler, asynchronous)
         moto = emulation.application()
         service.install(watch)
         gateway = Gateway(
             moto=moto,
             moto_services=emulation.SERVICES,
             control=control,
-            runtime=Runtime(control, session, metrics),
-            page=StatusPage(about, status),
-            autoscaling_tags=AutoscalingTags(),
+            runtime=Runtime(control, invoker, asynchronous),
+            page=StatusPage(about, status, ending.is_set),
+            autoscaling=Autoscaling(scaler, clock, control.scales_to_zero),
         )
         server = _Uvicorn(
             uvicorn.Config(
@@ -137,13 +139,23 @@ async def _serve(settings: Settings, clock: Clock, listener: socket.socket) -> N
             )
         )
         loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            ending.set()
+            server.should_exit = True
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, setattr, server, "should_exit", True)
+            loop.add_signal_handler(number, end)
 
         def beat(moment: float) -> None:
-            # In this order: what happened is measured, then judged.
+            # In this order: what happened is measured, then judged, then acted on.
             metrics.observe(control.endpoints(), moment)
+            asynchronous.tick(moment)
+            for endpoint in control.endpoints():
+                if endpoint.capture is not None:
+                    endpoint.capture.flush(clock.now())
             watch.tick(moment)
+            scaler.tick(moment)
 
         beating = asyncio.create_task(clock.every(TICK_SECONDS, beat))
         daemon.write_state(settings.directory, {**about, "endpoint": f"http://{HOST}:{port}"})

@@ -1,7 +1,7 @@
 """How a PyTorch model that a pass changed is kept: where it came from, what was done to it, and its weights.
 
-A module's code cannot be stored safely, as pickling it would be. So nothing but data is: the factory that makes the base
-(the spec's source, or a student's), a list of edits that are done to it again, and safetensors that must fit strictly.
+A module's code could only be stored by pickling it, which is not safe to read. So only data is: the factory that makes
+the base (the spec's source, or a student's), a list of edits that are done to it again, and safetensors that must fit.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class KeepLayers(_Data):
         kept = [old[index] for index in self.keep]
         parent, _, name = self.layers.rpartition(".")
         setattr(
-            module.get_submodule(parent), name, nn.ModuleList(kept) if isinstance(old, nn.ModuleList) else type(old)(*kept)
+            module.get_submodule(parent),
+            name,
+            nn.ModuleList(kept) if isinstance(old, nn.ModuleList) else type(old)(*kept),
         )
         for one in module.modules():  # what transformers' models count their layers by
             if getattr(config := getattr(one, "config", None), "num_hidden_layers", None) == len(old):
@@ -179,7 +181,7 @@ def resized(before: Snapshot, module: torch.nn.Module) -> Iterator[Resize]:
         for tensor in tensors:
             if (f"{name}.{tensor}" if name else tensor) not in kept:
                 raise UserError(
-                    f"the buffer '{tensor}' of {name or 'the model'} changes its shape and is not kept with the weights",
+                    f"the buffer '{tensor}' of {name or 'the model'} changes its shape, but is not kept with weights",
                     "register it as persistent, or skip the layers before it",
                 )
         if tensors or changed:

@@ -8,17 +8,32 @@ after the first arrow, one whose gates or deployment changed imports neither tor
 
 from __future__ import annotations
 
+import errno
 import json
 import platform
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from model_build import candidates, gates, package, publish, report, targets
+from model_build import (
+    archive,
+    candidates,
+    dominance,
+    gates,
+    locks,
+    package,
+    paired,
+    publish,
+    report,
+    report_html,
+    search,
+    stat_index,
+    targets,
+)
 from model_build.cache import Cache
 from model_build.candidates import Candidate
 from model_build.errors import GatesMissed, SpecError, UserError
@@ -36,10 +51,13 @@ from model_build.manifest import (
 from model_build.passes.base import InstructionSet
 from model_build.progress import SILENT, Progress
 from model_build.project_files import resolve
-from model_build.spec import CONTENT_TYPES, Spec
+from model_build.shared_cache import SharedCache, Store
+from model_build.spec import CONTENT_TYPES, Spec, Step
+from model_build.watched import watched
 from model_build.workshop import Workshop
 
 FOLDER = "build"
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -52,63 +70,151 @@ class Outcome:
     """False: nothing had changed, and nothing was done."""
     seconds: float
 
+    def summary(self) -> dict[str, Any]:
+        """What a program wants to know of it, as JSON values; `stat_index` keeps it for the next time."""
+        manifest = self.manifest
+        return {
+            "name": manifest.name,
+            "directory": f"{FOLDER}/{manifest.name}",
+            "candidate": manifest.candidate,
+            "artifact": manifest.artifact.model_dump(mode="json"),
+            "manifest": manifest.digest,
+            "source": manifest.source.model_dump(mode="json"),
+            "chosen": manifest.chosen.model_dump(mode="json"),
+            "gates": [result.model_dump(mode="json") for result in manifest.gates],
+        }
 
-def build_all(names: Sequence[str], root: Path, progress: Progress = SILENT) -> list[Outcome]:
-    """Builds the named specs, or all. One that fails does not keep the others from being built.
 
-    Raises UserError with everything that failed, after the others are built.
-    """
-    from model_build import loading
-
-    specs, problems = loading.load_all(names, root)
-    if problems:
-        raise SpecError([str(problem) for problem in problems])
-    outcomes, failures = [], []
-    for path, spec in specs.items():
-        try:
-            with progress.step(f"build {spec.name}"):
-                outcomes.append(build(spec, root, path=path, progress=progress))
-        except UserError as error:
-            failures.append(error)
-    if len(failures) == 1:
-        raise failures[0]
+def build_all(names: Sequence[str], root: Path, progress: Progress = SILENT, **how: Any) -> list[Outcome]:
+    """`attempt_all`, which it takes its options from; raises UserError with everything that failed in the end."""
+    outcomes, failures = attempt_all(names, root, progress, **how)
     if failures:
-        raise UserError("\n\n".join(map(str, failures)))
+        raise together(failures)
     return outcomes
 
 
-def build(spec: Spec, root: Path, *, path: Path | None = None, progress: Progress = SILENT) -> Outcome:
-    """Builds one spec, whose file is `path`, into `build/NAME/`. Raises UserError; what was published before stays."""
-    from filelock import FileLock, Timeout
+def together(failures: Sequence[UserError]) -> UserError:
+    """One error that says all."""
+    return failures[0] if len(failures) == 1 else UserError("\n\n".join(map(str, failures)))
 
-    started = time.monotonic()
+
+def attempt_all(
+    names: Sequence[str],
+    root: Path,
+    progress: Progress = SILENT,
+    *,
+    jobs: int | None = 1,
+    store: Store | None = None,
+    scheduler: str | None = None,
+) -> tuple[list[Outcome], list[UserError]]:
+    """Builds the named specs, or all, and gives what became of each. One that fails does not keep the others.
+
+    With more than one job, specs and the nodes of their candidates are built by so many processes at once; None: by as
+    many as there are cores, for more than one spec. With a scheduler (`tcp://…`), nodes are made by its Dask cluster.
+    Raises UserError before anything is built.
+    """
+    from model_build import loading, parallel
+
     root = root.resolve()
-    folder = root / FOLDER
-    locks = folder / ".cache" / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / f"{spec.name}.lock")
+    index = stat_index.Index(str(root), stat_index.environment())
+    paths = loading.find(names, root)
+    fresh = {path for path in paths if index.outcome(path.stem, _shown(path, root)) is not None}
+    stale = [path for path in paths if path not in fresh]
+    specs, problems = loading.load_all(map(str, stale), root) if stale else ({}, [])
+    if problems:
+        raise SpecError([str(problem) for problem in problems])
+    outcomes: dict[Path, Outcome] = {}
+    failures: dict[Path, UserError] = {}
+    jobs = jobs or (archive.cores() if len(stale) > 1 else 1)
+    if stale and (jobs > 1 or scheduler):
+        shown = ", ".join(path.stem for path in stale) if len(stale) < 6 else f"{len(stale)} models"
+        with progress.step(f"build {shown}, {jobs} at once"):
+            outcomes, failures = parallel.build(specs, root, jobs, progress, store, scheduler)
+    for path in paths:
+        if path in outcomes or path in failures:
+            continue
+        try:
+            with progress.step(f"build {path.stem}"):
+                if path in fresh:
+                    outcomes[path] = _unchanged(root / FOLDER / path.stem, progress)
+                else:
+                    outcomes[path] = build(specs[path], root, path=path, progress=progress, store=store)
+        except UserError as error:
+            failures[path] = error
+    if any(outcome.built for outcome in outcomes.values()) or not (root / FOLDER / "report.html").is_file():
+        report_html.write_index(root / FOLDER)
+    return [outcomes[path] for path in paths if path in outcomes], [failures[p] for p in paths if p in failures]
+
+
+def build(
+    spec: Spec, root: Path, *, path: Path | None = None, progress: Progress = SILENT, store: Store | None = None
+) -> Outcome:
+    """Builds one spec, whose file is `path`, into `build/NAME/`. Raises UserError; what was published before stays.
+
+    Nodes that `store` has are fetched from there, and what is made is stored there.
+    """
+    root = root.resolve()
+    lock = root / FOLDER / ".cache" / "locks" / f"{spec.name}.lock"
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        progress.note(f"another build of {spec.name} is running; waiting for it")
-        lock.acquire()
-    try:
-        publish.recover(folder, spec.name)
-        inputs = Inputs(spec, root, path)
-        build_key = inputs.build_key()
-        manifest = _up_to_date(folder / spec.name, inputs, build_key)
-        if manifest is not None:
-            progress.note(f"up to date: {manifest.candidate}")
-        built = manifest is None
-        if manifest is None:
-            manifest = _Build(spec, root, inputs, build_key, progress).run()
-        return Outcome(folder / spec.name, manifest, built, time.monotonic() - started)
+        with locks.held(lock, lambda owner: progress.note(f"{owner} builds {spec.name}; waiting for it")):
+            return _locked(spec, root, path, progress, store)
     except UserError as error:
         if error.message.startswith(f"{spec.name}: "):
             raise
         raise UserError(f"{spec.name}: {error.message}", error.next_step) from error
-    finally:
-        lock.release()
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise UserError(
+            f"{spec.name}: there is no space left to write {error.filename or 'the results'}; "
+            "what was published before is as it was",
+            "free space (build/.cache holds what is not published and can be removed), then build again",
+        ) from error
+
+
+def _locked(spec: Spec, root: Path, path: Path | None, progress: Progress, store: Store | None) -> Outcome:
+    """`build`, while no other build of the spec runs."""
+    started = time.monotonic()
+    folder = root / FOLDER
+    publish.recover(folder, spec.name)
+    around = stat_index.environment()
+    before = stat_index.take(str(root), *watched(spec, root, path))  # before the content is read
+    published = folder / spec.name
+    inputs = Inputs(spec, root, path)
+    build_key = inputs.build_key()
+    seen = _look(published, root)
+    manifest = _up_to_date(published, inputs, build_key)
+    built = manifest is None
+    if manifest is not None:
+        progress.note(f"up to date: {manifest.candidate}")
+    else:
+        shared = SharedCache(store, progress) if store else None
+        manifest = Build(spec, root, inputs, build_key, progress, shared).run()
+        time.sleep(stat_index.TICK / 1e9)  # what was just written is old enough then to be told from a change
+        seen = _look(published, root)
+    outcome = Outcome(published, manifest, built, time.monotonic() - started)
+    if seen and (not built or _up_to_date(published, inputs, build_key)):
+        stat_index.write(str(root), spec.name, around, before, seen, outcome.summary())
+    return outcome
+
+
+def _shown(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _unchanged(directory: Path, progress: Progress) -> Outcome:
+    """The outcome of a spec that `stat_index` calls unchanged."""
+    manifest = read_manifest(directory / "manifest.json")
+    progress.note(f"up to date: {manifest.candidate}")
+    return Outcome(directory, manifest, built=False, seconds=0.0)
+
+
+def _look(directory: Path, root: Path) -> stat_index.Snapshot | None:
+    """The published files as they are now; None where there are none."""
+    if not directory.is_dir():
+        return None
+    files = sorted(path.relative_to(root).as_posix() for path in directory.iterdir())
+    return stat_index.take(str(root), files, ())
 
 
 def _up_to_date(directory: Path, inputs: Inputs, build_key: str) -> Manifest | None:
@@ -122,6 +228,7 @@ def _up_to_date(directory: Path, inputs: Inputs, build_key: str) -> Manifest | N
             and manifest.inputs == inputs.files
             and file_sha256(directory / manifest.artifact.file) == manifest.artifact.sha256
             and (directory / "report.md").is_file()
+            and (directory / "report.html").is_file()
             and (manifest.sample is None or file_sha256(directory / manifest.sample.file) == written["sample_sha256"])
         )
     except (ManifestError, OSError, ValueError, KeyError, TypeError):
@@ -129,10 +236,18 @@ def _up_to_date(directory: Path, inputs: Inputs, build_key: str) -> Manifest | N
     return manifest if intact else None
 
 
-class _Build:
+class Build:
     """One build that has something to do."""
 
-    def __init__(self, spec: Spec, root: Path, inputs: Inputs, build_key: str, progress: Progress) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        root: Path,
+        inputs: Inputs,
+        build_key: str,
+        progress: Progress = SILENT,
+        shared: SharedCache | None = None,
+    ) -> None:
         self.spec = spec
         self.root = root
         self.inputs = inputs
@@ -143,14 +258,19 @@ class _Build:
         self.target = targets.common(targets.of_instance(instance) for instance in self.instances)
         self.instruction_set = targets.common((self.target, self.machine))
         self.versions = versions(LIBRARIES)
-        nodes = Cache(root / FOLDER / ".cache" / "nodes")
+        self.search: search.Search | None = None
+        self.dropped: dict[str, str] = {}
+        nodes = Cache(root / FOLDER / ".cache" / "nodes", shared, progress)
         self.workshop = Workshop(spec, root, inputs, nodes, self.instruction_set, progress)
-        calibration = spec.data.calibration
-        self.candidates = candidates.plan(
-            spec.optimize,
+
+    def plan(self, given: Sequence[tuple[Step, ...]]) -> list[Candidate]:
+        """The candidates with their keys."""
+        spec, inputs = self.spec, self.inputs
+        return candidates.plan(
+            spec.optimize.model_copy(update={"candidates": tuple(given)}),
             inputs.source_key(),
             inputs.preprocessing_key(),
-            inputs.samples_key(calibration) if calibration else None,
+            self.workshop.calibration_key(),
             inputs.samples_key(spec.data.training) if spec.data.training else None,
             inputs.of_options,
             self.instruction_set,
@@ -158,17 +278,45 @@ class _Build:
         )
 
     def run(self) -> Manifest:
-        built = {candidate.label: self.workshop.model(candidate.steps) for candidate in self.candidates}
-        evidence = gather(self.workshop, self.candidates, built)
-        source = evidence[SOURCE].measurement
-        results = {label: gates.check(self.spec.gates, source, evidence[label].measurement) for label in built}
-        passing = {label: evidence[label].measurement for label in built if gates.passed(results[label])}
+        starting = search.starting(self.spec)
+        if self.spec.optimize.auto:
+            with self.progress.step(f"search for at most {self.spec.optimize.budget}"):
+                self.search = search.grow(self.workshop, self.plan, starting)
+            self.candidates, built = self.search.candidates, self.search.built
+        else:
+            self.candidates = self.plan(starting)
+            built = {candidate.label: self.workshop.model(candidate.steps) for candidate in self.candidates}
+        evidence = gather(self.workshop, self.candidates, built, self._open)
+        results = self._check(evidence)
+        holds = {label: gates.passed(result) for label, result in results.items()}
+        files = {label: model.path for label, model in built.items()}
+        self.dropped = dominance.dropped(self.candidates, evidence, holds, files)
+        for label, why in self.dropped.items():
+            self.progress.note(f"dropped: {label}: {why}")
+        passing = {label: evidence[label].measurement for label in holds if holds[label] and label not in self.dropped}
         if not passing:
             kept = (self.root / FOLDER / self.spec.name / "manifest.json").is_file()
             raise GatesMissed(self.spec.name, report.missed_table(results), kept)
         chosen = gates.choose(passing, self.spec.optimize.choose)
         self.progress.note(f"chosen: {chosen}")
         return self._publish(chosen, built[chosen].path, evidence, results)
+
+    def _check(self, evidence: Mapping[str, Evidence]) -> dict[str, tuple[GateResult, ...]]:
+        """The gates' results of every candidate."""
+        source = evidence[SOURCE]
+        return {
+            label: gates.check(
+                self.spec.gates, source.measurement, one.measurement, paired.estimates(source.latency, one.latency)
+            )
+            for label, one in evidence.items()
+            if label != SOURCE
+        }
+
+    def _open(self, evidence: Mapping[str, Evidence]) -> set[str]:
+        results = self._check(evidence)
+        holds = {label: gates.passed(result) for label, result in results.items()}
+        near = {label for label, result in results.items() if gates.unresolved(result)}
+        return near | dominance.unclear(self.candidates, evidence, holds)
 
     def _publish(
         self, chosen: str, model: Path, evidence: dict[str, Evidence], results: dict[str, tuple[GateResult, ...]]
@@ -178,14 +326,14 @@ class _Build:
         try:
             with self.workshop.step("package"):
                 artifact = scratch / "model.tar.gz"
-                package.pack(package.contents(self.spec, model, self.root), artifact)
+                sha256 = archive.pack(package.contents(self.spec, model, self.root), artifact)
                 sample = self._copy_sample(scratch)
             manifest = Manifest(
                 name=self.spec.name,
                 task=self.spec.task,
                 description=self.spec.description,
                 inputs=self.inputs.files,
-                artifact=Artifact(sha256=file_sha256(artifact), bytes=artifact.stat().st_size),
+                artifact=Artifact(sha256=sha256, bytes=artifact.stat().st_size),
                 candidate=chosen,
                 source=evidence[SOURCE].measurement,
                 chosen=evidence[chosen].measurement,
@@ -199,6 +347,7 @@ class _Build:
             for name, text in (
                 ("report.json", json.dumps(written, indent=2, ensure_ascii=False) + "\n"),
                 ("report.md", report.markdown(written)),
+                ("report.html", report_html.page(written)),
                 ("manifest.json", manifest.to_json()),
             ):
                 (scratch / name).write_text(text, encoding="utf-8")
@@ -249,6 +398,7 @@ class _Build:
                 {
                     "label": candidate.label,
                     "chosen": candidate.label == chosen,
+                    "dropped": self.dropped.get(candidate.label),
                     "passes": [
                         {"name": step.name, "options": step.config.model_dump(mode="json"), "node": step.key}
                         for step in candidate.steps
@@ -259,6 +409,8 @@ class _Build:
                 }
                 for candidate in self.candidates
             ],
+            "search": self.search.as_json(self.spec.optimize.budget) if self.search else None,
+            "labels": self.spec.labels,
             "steps": self.workshop.steps,
         }
 
@@ -269,14 +421,16 @@ def _figures(evidence: Evidence) -> dict[str, Any]:
         "spread": evidence.latency.spread(),
         "rounds_ms": evidence.latency.rounds,
         "load_seconds": round(evidence.latency.load_seconds, 3),
+        "classes": evidence.score.classes if evidence.score else None,
     }
 
 
 def _warnings(candidate: Candidate, target: InstructionSet, machine: InstructionSet) -> list[str]:
-    """Of 8-bit weights that the spec insists on where a CPU saturates."""
+    """What passes say of themselves, and of 8-bit weights that the spec insists on where a CPU saturates."""
+    caveats = [caveat for step in candidate.steps if (caveat := getattr(step.the_pass, "CAVEAT", None))]
     if all(getattr(step.config, "reduce_range", True) for step in candidate.steps):
-        return []
-    return [
+        return caveats
+    return caveats + [
         f"has `reduce_range: false`, and {where} ({one.name}) may saturate: accuracy there can be lower"
         for where, one in (("a CPU that it is served on", target), ("the CPU that measured it", machine))
         if not one.vnni

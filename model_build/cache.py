@@ -9,15 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model_build import locks, machine
 from model_build.manifest import file_sha256
+from model_build.progress import SILENT, Progress
+from model_build.shared_cache import SharedCache
 
 RECORD = "node.json"
 FORMAT = 1
@@ -48,78 +53,123 @@ class Node:
 
 
 class Cache:
-    """The nodes in one folder. Several builds may use it at once."""
+    """The nodes in one folder. Several builds may use it at once: a node that two need is made by one of them."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, shared: SharedCache | None = None, progress: Progress = SILENT) -> None:
         self.directory = directory
+        self.shared = shared
+        self.progress = progress
         self._verified: dict[str, Node] = {}
 
     def find(self, node_key: str) -> Node | None:
-        """The node, if it is there and none of its files changed since; a damaged one is removed."""
-        if node_key in self._verified:
-            return self._verified[node_key]
-        directory = self.directory / node_key
-        record = _read_record(directory)
-        if record is None:
-            shutil.rmtree(directory, ignore_errors=True)
+        """The node, if it is there, or in the shared cache, and none of its files changed since."""
+        if found := self._find_here(node_key):
+            return found
+        if self.shared is None or node_key in self.shared.absent or not self.shared.readable:
             return None
-        node = Node(node_key, directory, record["seconds"], built=False)
-        self._verified[node_key] = node
-        return node
+        with self._lock(node_key):
+            return self._find_here(node_key) or self._fetch(node_key)
 
     def obtain(self, node_key: str, make: Callable[[Path], None], describe: Mapping[str, Any]) -> Node:
         """The node, made by `make(directory)` if it is not there. `describe` is for people who look into the folder."""
         if found := self.find(node_key):
             return found
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._sweep()
-        scratch = self.directory / f"tmp-{os.getpid()}-{secrets.token_hex(4)}"
-        scratch.mkdir()
-        started = time.monotonic()
-        try:
-            make(scratch)
-            seconds = time.monotonic() - started
-            files = sorted(path for path in scratch.rglob("*") if path.is_file())
-            record = {
-                "format": FORMAT,
-                "key": node_key,
-                "seconds": round(seconds, 3),
-                "describe": dict(describe),
-                "files": {path.relative_to(scratch).as_posix(): file_sha256(path) for path in files},
-            }
-            (scratch / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-            for path in (*files, scratch / RECORD, scratch):
-                synchronise(path)
-            target = self.directory / node_key
-            try:
-                scratch.rename(target)
-            except OSError:
-                if _read_record(target) is None:
-                    raise
-                # Another build made the same node in the meantime; ours is dropped below.
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        node = Node(node_key, self.directory / node_key, seconds, built=True)
+        with self._lock(node_key):
+            if found := self._find_here(node_key):  # made while this build waited
+                return found
+            with machine.working(), self._scratch() as scratch:
+                started = time.monotonic()
+                make(scratch)
+                seconds = time.monotonic() - started
+                files = sorted(path for path in scratch.rglob("*") if path.is_file())
+                record = {
+                    "format": FORMAT,
+                    "key": node_key,
+                    "seconds": round(seconds, 3),
+                    "describe": dict(describe),
+                    "files": {path.relative_to(scratch).as_posix(): file_sha256(path) for path in files},
+                }
+                (scratch / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+                node = Node(node_key, self._complete(scratch, node_key), seconds, built=True)
+            self._verified[node_key] = node
+            if self.shared:
+                with self._scratch() as scratch:
+                    self.shared.push(node_key, node.directory, scratch)
+        return node
+
+    def _find_here(self, node_key: str) -> Node | None:
+        if node_key in self._verified:
+            return self._verified[node_key]
+        directory = self.directory / node_key
+        record = _read_record(directory, node_key)
+        if record is None:
+            return None
+        node = Node(node_key, directory, record["seconds"], built=False)
         self._verified[node_key] = node
         return node
 
+    def _fetch(self, node_key: str) -> Node | None:
+        """The node out of the shared cache. Its lock is held."""
+        assert self.shared is not None  # noqa: S101  # asked for only then
+        with self._scratch() as scratch:
+            fetched = scratch / "node"
+            if not self.shared.pull(node_key, fetched):
+                return None
+            if _read_record(fetched, node_key) is None:
+                self.shared.damaged(node_key, "its digests do not match")
+                return None
+            self._complete(fetched, node_key)
+        return self._find_here(node_key)
+
+    def _lock(self, node_key: str) -> AbstractContextManager[None]:
+        return locks.held(
+            self.directory.parent / "locks" / f"{node_key}.lock",
+            lambda owner: self.progress.note(f"{owner} makes the same; waiting for it"),
+            machine.resting,
+        )
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """A new folder, removed at the end unless it was completed; what killed builds left goes first."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+        scratch = self.directory / f"tmp-{os.getpid()}-{_host()}-{secrets.token_hex(4)}"
+        scratch.mkdir()
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _complete(self, scratch: Path, node_key: str) -> Path:
+        """Gives a complete folder the node's name; everything in it is on the disk before."""
+        for path in (*scratch.rglob("*"), scratch):
+            synchronise(path)
+        target = self.directory / node_key
+        shutil.rmtree(target, ignore_errors=True)  # a damaged one; the lock is held
+        scratch.rename(target)
+        return target
+
     def _sweep(self) -> None:
-        """Removes what killed builds left."""
-        for left in self.directory.glob("tmp-*"):
+        """Removes what killed builds of this machine left; others' may be at work, where the folder is shared."""
+        for left in self.directory.glob(f"tmp-*-{_host()}-*"):
             if not is_alive(int(left.name.split("-")[1])):
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def _read_record(directory: Path) -> dict[str, Any] | None:
+def _read_record(directory: Path, node_key: str) -> dict[str, Any] | None:
     """A node's record, if every file that it lists is as it was written."""
     try:
         record = json.loads((directory / RECORD).read_bytes())
-        intact = record["format"] == FORMAT and all(
+        intact = (record["format"], record["key"]) == (FORMAT, node_key) and all(
             file_sha256(directory / name) == expected for name, expected in record["files"].items()
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return record if intact else None
+
+
+def _host() -> str:
+    return digest(platform.node())[:8]
 
 
 def synchronise(path: Path) -> None:

@@ -18,8 +18,7 @@ def parameter_names(module: Any, inputs: Iterable[str]) -> dict[str, str]:
     By name where `forward` has all of the names, else by position. Raises UserError where it takes fewer.
     """
     inputs = tuple(inputs)
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    known = [name for name, one in inspect.signature(module.forward).parameters.items() if one.kind in kinds]
+    known = _parameters(module)
     if set(inputs) <= set(known):
         return {name: name for name in known if name in inputs}
     if len(known) < len(inputs):
@@ -29,6 +28,14 @@ def parameter_names(module: Any, inputs: Iterable[str]) -> dict[str, str]:
             f"let forward take the parameters {', '.join(inputs)}",
         )
     return dict(zip(inputs, known, strict=False))
+
+
+def _parameters(module: Any) -> list[str]:
+    schema = getattr(module.forward, "schema", None)  # TorchScript's, which has no Python signature
+    if schema is not None:
+        return [argument.name for argument in schema.arguments[1:]]  # the first one is the module itself
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [name for name, one in inspect.signature(module.forward).parameters.items() if one.kind in kinds]
 
 
 def select_outputs(result: Any, names: Sequence[str]) -> tuple[Any, ...]:

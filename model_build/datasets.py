@@ -95,6 +95,32 @@ def _checked(result: Any, key: str, factory: Factory, spec: Spec) -> tuple[Seque
     return samples, labels
 
 
+def write_half(source: Path, number: int, directory: Path) -> None:
+    """Every other one of a folder's samples, from the first (0) or the second (1), as a folder of samples.
+
+    Raises UserError where nothing would be left.
+    """
+    import numpy as np
+
+    written: list[dict[str, Any]] = []
+    first = 0
+    for group_number, group in enumerate(json.loads((source / INDEX).read_bytes())):
+        rows = slice((first + number) % 2, None, 2)
+        first += group["count"]
+        arrays = {
+            name: np.load(source / f"{group_number}.{name}.npy", mmap_mode="r", allow_pickle=False)[rows]
+            for name in (*group["inputs"], "labels")
+        }
+        if not len(arrays["labels"]):
+            continue
+        for name, array in arrays.items():
+            np.save(directory / f"{len(written)}.{name}.npy", array)
+        written.append({"count": len(arrays["labels"]), "inputs": group["inputs"]})
+    if not written:
+        raise UserError("data.calibration has one sample, and a search needs half of them to rank by", "return more")
+    (directory / INDEX).write_text(json.dumps(written) + "\n", encoding="utf-8")
+
+
 def batches(directory: Path, size: int) -> Iterator[Batch]:
     """The encoded samples of a folder in batches of at most `size`; the arrays are mapped, not read."""
     import numpy as np
@@ -109,7 +135,7 @@ def batches(directory: Path, size: int) -> Iterator[Batch]:
 
 
 def labelled(directory: Path) -> Iterator[tuple[Batch, Array]]:
-    """The encoded samples of a folder and their labels, all of equal shapes at once; the arrays are mapped, not read."""
+    """The encoded samples of a folder and their labels, all of equal shapes at once; arrays are mapped, not read."""
     import numpy as np
 
     for number, group in enumerate(json.loads((directory / INDEX).read_bytes())):

@@ -6,6 +6,14 @@ All of them are here, so that their wording stays one voice. `ManifestError` is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+
+def _restored(kind: type[UserError], arguments: tuple[Any, ...], values: dict[str, Any]) -> UserError:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    error.__dict__.update(values)
+    return error
 
 
 class UserError(Exception):
@@ -18,6 +26,10 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  next: {self.next_step}" if self.next_step else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Between processes as it is: an exception is otherwise made anew from its arguments, which subclasses change.
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class SpecError(UserError):

@@ -6,18 +6,22 @@ Apart from `measure`, which knows models and processes, but neither specs nor ke
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from model_build import cache, measure, targets
+from model_build.cache import Node
 from model_build.candidates import Candidate
 from model_build.inputs import LIBRARIES, versions
 from model_build.manifest import Measurement
 from model_build.measure import Latency, Score, Subject
+from model_build.paired import FEWEST
 from model_build.passes.base import Model
 from model_build.sources import SOURCES
+from model_build.spec import Measure
 from model_build.workshop import Workshop
 
 SOURCE = "source"
@@ -28,43 +32,123 @@ RESULT = "result.json"
 class Evidence:
     measurement: Measurement
     latency: Latency
+    score: Score | None
 
 
-def gather(workshop: Workshop, candidates: list[Candidate], built: Mapping[str, Model]) -> dict[str, Evidence]:
+Open = Callable[[Mapping[str, Evidence]], Collection[str]]
+"""The labels whose figures do not yet tell whether a limit holds."""
+
+
+def gather(
+    workshop: Workshop, candidates: Sequence[Candidate], built: Mapping[str, Model], is_open: Open = lambda _: ()
+) -> dict[str, Evidence]:
     """The evidence of every candidate by its label, and that of the source as `source`. Raises UserError.
 
-    Latencies are one node for the whole set, as they compare only side by side; a score is a node of its own.
+    What is open after the first rounds is measured again beside the source, in fresh processes and for twice as many
+    rounds in total each time, until nothing is or `measure.max_rounds` is reached.
     """
+    settings = workshop.spec.measure
+    evidence = _look(workshop, candidates, built, settings, 0)
+    done = settings.rounds
+    look = 1
+    within = {candidate.label for candidate in candidates}
+    # Never one that an earlier look left out: its rounds would be paired with those of another minute.
+    while done < settings.max_rounds and (within := within & set(is_open(evidence))):
+        longer = settings.model_copy(update={"rounds": min(max(done, FEWEST - done), settings.max_rounds - done)})
+        names = ", ".join(label for label in evidence if label in within)
+        workshop.progress.note(f"too close to a limit to tell, {longer.rounds} rounds more: {names}")
+        again = [candidate for candidate in candidates if candidate.label in within]
+        for label, one in _look(workshop, again, built, longer, look).items():
+            evidence[label] = _longer(evidence[label], one)
+        done += longer.rounds
+        look += 1
+    return evidence
+
+
+def _longer(one: Evidence, more: Evidence) -> Evidence:
+    latency = replace(
+        one.latency,
+        rounds=one.latency.rounds + more.latency.rounds,
+        throughput=one.latency.throughput + more.latency.throughput,
+    )
+    return replace(one, measurement=one.measurement.model_copy(update=_times(latency)), latency=latency)
+
+
+def _look(
+    workshop: Workshop, candidates: Sequence[Candidate], built: Mapping[str, Model], settings: Measure, look: int
+) -> dict[str, Evidence]:
+    """One measurement of the source and some candidates on the evaluation data."""
     evaluation = workshop.spec.data.evaluation
-    source_key = workshop.inputs.source_key()
-    keys = {SOURCE: source_key} | {
-        candidate.label: candidate.steps[-1].key if candidate.steps else source_key for candidate in candidates
-    }
+    key = workshop.inputs.samples_key(evaluation)
+    data = Samples(key, lambda: workshop.samples(evaluation, "data.evaluation"), labelled=evaluation is not None)
+    models: dict[str, tuple[str, Model | None]] = {SOURCE: (workshop.inputs.source_key(), None)}
+    return _measured(workshop, models | _with_keys(workshop, candidates, built), data, settings, look)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Encoded samples to measure on."""
+
+    key: str
+    node: Callable[[], Node]
+    """Makes them, where they are not in the cache."""
+    labelled: bool
+
+
+def compare(
+    workshop: Workshop, candidates: Sequence[Candidate], built: Mapping[str, Model], data: Samples
+) -> dict[str, Evidence]:
+    """The evidence of some candidates on some samples, side by side, without the source. Raises UserError."""
+    settings = workshop.spec.measure.model_copy(update={"rounds": max(FEWEST, workshop.spec.measure.rounds)})
+    return _measured(workshop, _with_keys(workshop, candidates, built), data, settings, 0)
+
+
+def _with_keys(
+    workshop: Workshop, candidates: Sequence[Candidate], built: Mapping[str, Model]
+) -> dict[str, tuple[str, Model | None]]:
+    source = workshop.inputs.source_key()
+    return {one.label: (one.steps[-1].key if one.steps else source, built[one.label]) for one in candidates}
+
+
+def _measured(
+    workshop: Workshop,
+    models: Mapping[str, tuple[str, Model | None]],
+    data: Samples,
+    settings: Measure,
+    look: int,
+) -> dict[str, Evidence]:
+    """One measurement of a set. Latencies are one node for all of it, as they compare only side by side; a score is a
+    node of its own."""
+    clients = settings.clients if workshop.spec.gates.throughput else 0
+    keys = {label: key for label, (key, _) in models.items()}
     common = {
-        "evaluation": workshop.inputs.samples_key(evaluation),
+        "evaluation": data.key,
         "cpu": targets.cpu_model(),
         "versions": versions(LIBRARIES),
         "version": measure.VERSION,
     }
-    settings = workshop.spec.measure
-    latency_key = cache.key("latency", models=keys, settings=settings.model_dump(mode="json"), **common)
-    score_keys = {label: cache.key("score", model=key, **common) for label, key in keys.items()} if evaluation else {}
+    wanted = settings.model_dump(mode="json", exclude={"max_rounds", "clients"}) | {"clients": clients}
+    latency_key = cache.key("latency", models=keys, settings=wanted, look=look, **common)
+    score_keys = {label: cache.key("score", model=key, **common) for label, key in keys.items()}
+    if not data.labelled:
+        score_keys = {}
 
     timed = workshop.cache.find(latency_key)
     unscored = [label for label, key in score_keys.items() if workshop.cache.find(key) is None]
-    title = f"measure {len(keys)} models"
+    title = f"measure {len(keys)} models" + (f", longer ({look})" if look else "")
     if timed and not unscored:
         workshop.note_cached(title, timed.read_json(RESULT)["seconds"])
     else:
-        data = workshop.samples(evaluation, "data.evaluation")
-        subjects = [_subject(workshop, label, built.get(label)) for label in keys]
+        samples = data.node()
+        subjects = [_subject(workshop, label, model) for label, (_, model) in models.items()]
         with workshop.step(title):
             latencies, scores = measure.measure(
                 subjects,
-                data.directory,
+                samples.directory,
                 workshop.output_names,
                 settings,
                 time=not timed,
+                clients=clients,
                 score=unscored,
                 progress=workshop.progress,
             )
@@ -78,12 +162,18 @@ def gather(workshop: Workshop, candidates: list[Candidate], built: Mapping[str, 
     return {
         label: _evidence(
             workshop,
-            built.get(label),
-            Latency(**(stored[label] | {"rounds": tuple((p50, p95) for p50, p95 in stored[label]["rounds"])})),
-            Score(**_stored(workshop, score_keys[label])) if evaluation else None,
+            model,
+            latency_of(stored[label]),
+            measure.scored(_stored(workshop, score_keys[label])) if score_keys else None,
         )
-        for label in keys
+        for label, (_, model) in models.items()
     }
+
+
+def latency_of(values: Mapping[str, Any]) -> Latency:
+    """A latency from its JSON values."""
+    rounds = tuple((p50, p95) for p50, p95 in values["rounds"])
+    return Latency(**{**values, "rounds": rounds, "throughput": tuple(values["throughput"])})
 
 
 def _keep(workshop: Workshop, key: str, title: str, value: Any) -> None:
@@ -101,14 +191,10 @@ def _stored(workshop: Workshop, key: str) -> Any:
 
 def _subject(workshop: Workshop, label: str, model: Model | None) -> Subject:
     """What the measuring process is told of a model; None is the source, which PyTorch opens as the user has it."""
-    source = workshop.spec.source.pytorch
-    if model is not None or source is None:
+    source = workshop.spec.source
+    if model is not None or source.format == "onnx":
         return Subject(label, "onnx", {"path": str((model or workshop.source()).path)})
-    from model_build.sources.pytorch import weight_files
-
-    weights = {submodule: str(path) for submodule, path in weight_files(source, workshop.root).items()}
-    settings = {"factory": source.factory, "args": source.args, "weights": weights, "root": str(workshop.root)}
-    return Subject(label, "pytorch", settings)
+    return Subject(label, source.kind, SOURCES[source.kind].settings(workshop.spec, workshop.root))
 
 
 def _evidence(workshop: Workshop, model: Model | None, latency: Latency, score: Score | None) -> Evidence:
@@ -116,16 +202,24 @@ def _evidence(workshop: Workshop, model: Model | None, latency: Latency, score: 
         size = model.path.stat().st_size
     else:
         source = workshop.spec.source
-        files = SOURCES[source.kind].files(getattr(source, source.kind), workshop.root)
+        files = SOURCES[source.kind].files(workshop.spec, workshop.root)
         size = sum(path.stat().st_size for path in files) or latency.weight_bytes
     measurement = Measurement(
         metric=measure.METRIC,
         score=round(score.value, 6) if score else None,
         samples=score.samples if score else 0,
-        latency_p50_ms=round(latency.p50, 4),
-        latency_p95_ms=round(latency.p95, 4),
+        **_times(latency),
         memory_peak_mb=round(latency.memory_mb, 1),
         size_mb=round(size / 1e6, 6),
         threads=workshop.spec.measure.threads,
     )
-    return Evidence(measurement, latency)
+    return Evidence(measurement, latency, score)
+
+
+def _times(latency: Latency) -> dict[str, Any]:
+    """The fields of a measurement that are medians over its rounds."""
+    return {
+        "latency_p50_ms": round(latency.p50, 4),
+        "latency_p95_ms": round(latency.p95, 4),
+        "throughput_rps": round(median(latency.throughput), 2) if latency.throughput else None,
+    }

@@ -15,6 +15,7 @@ from model_build import cache
 from model_build.manifest import file_sha256
 from model_build.package import serving_files
 from model_build.project_files import (
+    EXTERNAL_DATA,
     factories,
     factory_files,
     input_files,
@@ -23,10 +24,11 @@ from model_build.project_files import (
     step_factories,
     walk,
 )
+from model_build.sources import SOURCES
 from model_build.spec import SECTIONS, Factory, Spec, Step
 
 # What the passes and the measurement run on, and what the preprocessing runs on.
-LIBRARIES = ("numpy", "onnx", "onnxruntime", "onnxscript", "safetensors", "torch")
+LIBRARIES = ("numpy", "onnx", "onnxruntime", "onnxscript", "safetensors", "torch", "torch-pruning")
 PREPROCESSING = ("numpy", "pillow", "soxr", "tokenizers")
 SLIPWAY = Path(__file__).resolve().parent.parent
 ENCODING = ("config", "sound")
@@ -56,7 +58,9 @@ class Inputs:
             spec=self.spec.model_dump(mode="json"),
             files=self.files,
             packaged=self.packaged,
-            versions=versions((*LIBRARIES, *PREPROCESSING, "orjson", *packages)),
+            versions=versions(
+                (*LIBRARIES, *PREPROCESSING, *SOURCES[self.spec.source.kind].LIBRARIES, "isal", "orjson", *packages)
+            ),
             python=platform.python_version(),
             machine=platform.machine(),
             code=_code((SLIPWAY / "model_build").rglob("*.py")) | _code(serving_files()),
@@ -64,18 +68,18 @@ class Inputs:
 
     def source_key(self) -> str:
         source = self.spec.source
-        if source.onnx:
-            path = source.onnx.path
-            beside = [file for file in self.files if file.startswith(path) and file != path]  # weights kept apart
-            return cache.key("source", onnx=self._digests([path, *beside]), versions=versions(("onnx",)))
-        assert source.pytorch is not None  # noqa: S101  # a source has exactly one kind
-        weights = source.pytorch.weights
-        by_submodule = {"": weights} if isinstance(weights, str) else dict(weights or {})
+        named = [path for key, path in named_paths(self.spec) if key[0] == "source"]
+        beside = tuple(f"{path}{suffix}" for path in named for suffix in (*EXTERNAL_DATA, "/"))
         return cache.key(
             "source",
-            pytorch=self._factory(source.pytorch),
-            weights={submodule: self._digests([path]) for submodule, path in by_submodule.items()},
-            versions=versions(("torch", "safetensors")),
+            kind=source.kind,
+            settings=source.config.model_dump(mode="json", exclude={"allow_code", "offline"}),
+            files={path: digest for path, digest in self.files.items() if path in named or path.startswith(beside)},
+            packaged=self._digests(path for path in named if path.startswith("pkg:")),
+            factory=self._factory(source.factory[1]) if source.factory else None,
+            # What is made into ONNX when it is read is made for the task's names.
+            preprocessing=self.preprocessing_key() if source.format == "onnx" else None,
+            versions=versions(SOURCES[source.kind].LIBRARIES),
         )
 
     def preprocessing_key(self) -> str:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from model_build import rules
 from model_build.errors import SpecError, UserError
 from model_build.explain import close, explained, fields_at, key_of, suggestion, validate
+from model_build.sources import huggingface
 from model_build.spec import Spec
 from model_build.yaml_tree import MAX_BYTES, Key, parse
 
@@ -108,6 +109,7 @@ def read(path: Path, root: Path) -> tuple[Spec | None, list[Problem]]:
         problems[_problem(shown, tree.line_of(key), key, message)] = None
 
     spec, broken = _shaped(tree.value, report)
+    spec = huggingface.with_labels(spec, root)
     if ("name",) not in broken and spec.name != path.stem:
         report(("name",), f"is '{spec.name}', and the file {path.name}; give both one name")
     if path.suffix != ".yaml":

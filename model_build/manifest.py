@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 FORMAT = 1
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
 
 Name = Annotated[str, Field(pattern=r"^[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -92,6 +98,12 @@ class Measurement(Frozen):
     )
     size_mb: float = Field(description="Bytes of the model's files / 1e6.")
     threads: int = Field(description="Intra-op threads during the measurement.")
+    # Left out of the JSON where there is none, so that a manifest of before there was such a field keeps its digest.
+    throughput_rps: float | None = Field(
+        None,
+        description="Samples per second with several clients at once. None where no gate asks for it.",
+        exclude_if=_is_none,
+    )
 
 
 class GateResult(Frozen):
@@ -99,6 +111,15 @@ class GateResult(Frozen):
     limit: float
     measured: float | None = Field(description="None where the evidence is missing, which is a miss.")
     passed: bool
+    # As above: where there is none, nothing is written.
+    interval: tuple[float, float] | None = Field(
+        None, description="Where the true value lies, as far as the measurement tells.", exclude_if=_is_none
+    )
+    unresolved: bool = Field(
+        False,
+        description="The limit lies within the interval: neither held nor broken. It counts as a miss.",
+        exclude_if=operator.not_,
+    )
 
 
 class Artifact(Frozen):

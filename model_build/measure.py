@@ -19,12 +19,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from model_build import machine
 from model_build.errors import UserError
 from model_build.progress import SILENT, Progress
 from model_build.spec import Measure
 
 METRIC = "accuracy"
-VERSION = 1
+VERSION = 2
 """Raised when measuring changes: it is part of the cache key."""
 SLIPWAY = Path(__file__).resolve().parent.parent
 """The folder that `python -m model_build.measure_worker` is found in."""
@@ -32,7 +33,7 @@ SLIPWAY = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to measure. `settings` are the worker's: a path for onnx; factory, args, weights, root for pytorch."""
+    """A model to measure: `onnx`, whose `settings` are its path, or a kind of source with the settings that it gave."""
 
     label: str
     kind: str
@@ -43,6 +44,8 @@ class Subject:
 class Score:
     correct: int
     samples: int
+    classes: tuple[tuple[int, int, int], ...] = ()
+    """Of each class: how many samples have it, how many answers name it, and how many of those are right."""
 
     @property
     def value(self) -> float:
@@ -58,6 +61,8 @@ class Latency:
     load_seconds: float
     weight_bytes: int
     """Of an ONNX file, or of a module's parameters and buffers."""
+    throughput: tuple[float, ...] = ()
+    """Samples per second of each round, several clients at once. Empty where it was not measured."""
 
     @property
     def p50(self) -> float:
@@ -81,12 +86,14 @@ def measure(
     settings: Measure,
     *,
     time: bool = True,
+    clients: int = 0,
     score: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> tuple[dict[str, Latency], dict[str, Score]]:
     """Latency and memory of every subject if `time`, and the score of those named in `score`.
 
-    `data` is a folder that `datasets` wrote. Raises UserError where a model cannot be loaded or run.
+    With `clients`, each round also takes the throughput of so many threads at once. `data` is a folder that `datasets`
+    wrote. Raises UserError where a model cannot be loaded or run.
     """
     wanted = [subject for subject in subjects if time or subject.label in score]
     with ExitStack() as stack:
@@ -94,7 +101,7 @@ def measure(
         at_once = ThreadPoolExecutor(max(1, _cores() // settings.threads))
         stack.callback(at_once.shutdown, cancel_futures=True)
         workers = {subject.label: stack.enter_context(_worker(subject, settings.threads)) for subject in wanted}
-        with progress.step(f"start {len(wanted)} processes"):
+        with machine.working(), progress.step(f"start {len(wanted)} processes"):
             load = {
                 "outputs": list(outputs),
                 "threads": settings.threads,
@@ -116,18 +123,30 @@ def measure(
         latencies = {}
         if time:
             rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in workers}
-            with progress.step(f"time {settings.rounds} rounds of {settings.requests} requests"):
+            throughput: dict[str, list[float]] = {name: [] for name in workers}
+            with machine.measuring(), progress.step(f"time {settings.rounds} rounds of {settings.requests} requests"):
                 for turn in range(settings.rounds):
                     for name in _turned(list(workers), turn):
                         answer = workers[name].ask("time", count=settings.requests)
-                        rounds[name].append(_percentiles(answer["milliseconds"]))
-            latencies = {name: Latency(rounds=tuple(rounds[name]), **loaded[name]) for name in workers}
+                        rounds[name].append(percentiles(answer["milliseconds"]))
+                        if clients:
+                            answer = workers[name].ask("flood", count=settings.requests, clients=clients)
+                            throughput[name].append(clients * settings.requests / answer["seconds"])
+            latencies = {
+                name: Latency(rounds=tuple(rounds[name]), throughput=tuple(throughput[name]), **loaded[name])
+                for name in workers
+            }
         scores = {}
         if score:
-            with progress.step(f"score {len(score)} models"):
+            with machine.working(), progress.step(f"score {len(score)} models"):
                 answers = at_once.map(lambda name: workers[name].ask("score"), score)
-                scores = {name: Score(**answer) for name, answer in zip(score, answers, strict=True)}
+                scores = {name: scored(answer) for name, answer in zip(score, answers, strict=True)}
         return latencies, scores
+
+
+def scored(answer: Mapping[str, Any]) -> Score:
+    """A score from its JSON values."""
+    return Score(answer["correct"], answer["samples"], tuple((a, b, c) for a, b, c in answer["classes"]))
 
 
 def _turned(names: list[str], number: int) -> list[str]:
@@ -136,7 +155,7 @@ def _turned(names: list[str], number: int) -> list[str]:
     return names[start:] + names[:start]
 
 
-def _percentiles(milliseconds: Sequence[float]) -> tuple[float, float]:
+def percentiles(milliseconds: Sequence[float]) -> tuple[float, float]:
     """p50 and p95, linear between the neighbours."""
     ordered = sorted(milliseconds)
 

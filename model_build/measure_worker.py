@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -69,7 +70,9 @@ class Worker:
     ) -> dict[str, Any]:
         """Loads the model and runs it on a few samples; the peak of memory is taken then."""
         started = time.perf_counter()
-        self.forward, self.weight_bytes = {"pytorch": _pytorch, "onnx": _onnx}[kind](model, outputs, threads)
+        self.forward, self.weight_bytes = (
+            _onnx(model, outputs, threads) if kind == "onnx" else _module(kind, model, outputs, threads)
+        )
         loaded = time.perf_counter()
         self.data = Path(data)
         self.requests = _spread(self.data, requests)
@@ -94,26 +97,48 @@ class Worker:
             milliseconds.append((time.perf_counter_ns() - started) / 1e6)
         return {"milliseconds": milliseconds}
 
+    def on_flood(self, count: int, clients: int) -> dict[str, Any]:
+        """Seconds in which `clients` threads are answered `count` requests of one sample each, all at once."""
+
+        def client(first: int) -> None:
+            for position in range(first, first + count):
+                self.forward(self.requests[position % len(self.requests)])
+
+        with ThreadPoolExecutor(clients) as threads:
+            started = time.perf_counter()
+            for done in [threads.submit(client, number * count // clients) for number in range(clients)]:
+                done.result()
+            return {"seconds": time.perf_counter() - started}
+
     def on_score(self) -> dict[str, Any]:
-        """How many of the samples the highest output is the label's; outputs that are not finite are wrong."""
+        """How many of the samples the highest output is the label's; outputs that are not finite are wrong.
+
+        `classes` has (samples, answers, right answers) of each class.
+        """
         import numpy as np
 
-        correct = total = 0
+        classes = np.zeros((0, 3), np.int64)
+        total = 0
         for number, group in enumerate(_index(self.data)):
             labels = np.load(self.data / f"{number}.labels.npy", allow_pickle=False)
             arrays = _arrays(self.data, number, group)
             for start in range(0, group["count"], BATCH):
                 part = slice(start, start + BATCH)
+                wanted = labels[part]
                 output = np.asarray(self.forward({name: np.array(array[part]) for name, array in arrays.items()}))
-                if output.ndim != 2 or len(output) != len(labels[part]):
+                if output.ndim != 2 or len(output) != len(wanted):
                     raise UserError(
-                        f"the model's first output has shape {output.shape} for a batch of {len(labels[part])}; "
+                        f"the model's first output has shape {output.shape} for a batch of {len(wanted)}; "
                         "accuracy needs (batch, classes)"
                     )
-                right = (output.argmax(axis=1) == labels[part]) & np.isfinite(output).all(axis=1)
-                correct += int(right.sum())
-                total += len(right)
-        return {"correct": correct, "samples": total}
+                if not len(classes):
+                    classes = np.zeros((output.shape[1], 3), np.int64)
+                answers, valid = output.argmax(axis=1), np.isfinite(output).all(axis=1)
+                known = wanted[(wanted >= 0) & (wanted < len(classes))]
+                for column, named in enumerate((known, answers[valid], wanted[(answers == wanted) & valid])):
+                    classes[:, column] += np.bincount(named, minlength=len(classes))
+                total += len(wanted)
+        return {"correct": int(classes[:, 2].sum()), "samples": total, "classes": classes.tolist()}
 
     def _next(self) -> Batch:
         batch = self.requests[self.position % len(self.requests)]
@@ -136,16 +161,15 @@ def _onnx(model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forw
     return lambda batch: session.run(outputs, batch)[0], Path(model["path"]).stat().st_size
 
 
-def _pytorch(model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forward, int]:
+def _module(kind: str, model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forward, int]:
     import torch
 
     from model_build.calling import parameter_names, select_outputs
-    from model_build.sources.pytorch import load_module
+    from model_build.sources import SOURCES
 
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
-    weights = {submodule: Path(path) for submodule, path in model["weights"].items()}
-    module = load_module(model["factory"], model["args"], weights, Path(model["root"]))
+    module = SOURCES[kind].load_module(**model)
     names: dict[str, str] = {}
 
     def forward(batch: Batch) -> Any:

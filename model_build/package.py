@@ -1,18 +1,11 @@
-"""`model.tar.gz`, the same bytes from the same content, wherever and whenever it is packed.
-
-The layout is `docs/architecture.md`'s. Compressed bytes can differ between builds of zlib, so "the same" means on the
-same Python build; the digests in `slipway.json` are of the files and hold everywhere.
-"""
+"""What lies in `model.tar.gz`; the layout is `docs/architecture.md`'s, and `archive` packs it."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import re
-import tarfile
 from importlib.metadata import version
-from io import BytesIO
 from pathlib import Path
 
 import serving
@@ -20,8 +13,6 @@ from model_build.project_files import resolve
 from model_build.spec import SECTIONS, Spec
 
 MODEL = "model.onnx"
-LEVEL = 6
-"""Of gzip. Weights compress little at any level, and level 9 takes three times as long."""
 
 
 def contents(spec: Spec, model: Path, root: Path) -> dict[str, bytes | Path]:
@@ -64,21 +55,6 @@ def requirements(spec: Spec) -> list[str]:
     for line in spec.handler.requirements if spec.handler else ():
         pins[_normal(re.split(r"[\[=]", line)[0])] = line
     return [pins[name] for name in sorted(pins)]
-
-
-def pack(files: dict[str, bytes | Path], target: Path) -> None:
-    """Writes the archive: sorted, no times, no owners, fixed modes."""
-    with (
-        target.open("wb") as stream,
-        gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=stream, mtime=0) as compressed,
-        tarfile.open(fileobj=compressed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
-    ):
-        for name in sorted(files):
-            content = _read(files[name])
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            entry.mode = 0o644
-            archive.addfile(entry, BytesIO(content))
 
 
 def _read(content: bytes | Path) -> bytes:

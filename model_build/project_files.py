@@ -17,6 +17,9 @@ from pydantic import ValidationError
 from model_build.errors import UserError
 from model_build.spec import Factory, Spec, Step, WeightedFactory
 
+EXTERNAL_DATA = (".data", "_data")
+"""What an ONNX file's name is followed by in that of the file beside it that holds its weights, where one does."""
+
 _IGNORED_FOLDERS = {"__pycache__", "build", "node_modules"}
 
 
@@ -91,8 +94,8 @@ def named_paths(spec: Spec) -> Iterator[tuple[tuple[str | int, ...], str]]:
             yield key, pytorch.weights
         for submodule, path in pytorch.weights.items() if isinstance(pytorch.weights, dict) else ():
             yield (*key, submodule), path
-    if spec.source.onnx:
-        yield ("source", "onnx", "path"), spec.source.onnx.path
+    if source := getattr(spec.source.config, "path", None):
+        yield ("source", spec.source.kind, "path"), source
     if spec.text:
         yield ("text", "tokenizer"), spec.text.tokenizer
     if spec.handler:
@@ -108,8 +111,8 @@ def named_paths(spec: Spec) -> Iterator[tuple[tuple[str | int, ...], str]]:
 
 def factories(spec: Spec) -> Iterator[tuple[tuple[str | int, ...], Factory]]:
     """Every factory of the spec, with its key."""
-    if spec.source.pytorch:
-        yield ("source", "pytorch"), spec.source.pytorch
+    if made := spec.source.factory:
+        yield ("source", *made[0]), made[1]
     if spec.data.evaluation:
         yield ("data", "evaluation"), spec.data.evaluation
     if spec.data.calibration:
@@ -142,7 +145,7 @@ def input_files(spec: Spec, root: Path, path: Path | None = None) -> dict[str, P
     rest |= {file for _, factory in factories(spec) for file in factory_files(factory, root)}
     if spec.source.onnx and not spec.source.onnx.path.startswith("pkg:"):
         model = root / spec.source.onnx.path
-        rest |= {file for suffix in (".data", "_data") if (file := model.with_name(model.name + suffix)).is_file()}
+        rest |= {file for suffix in EXTERNAL_DATA if (file := model.with_name(model.name + suffix)).is_file()}
     rest -= set(found)
     return {file.relative_to(root).as_posix(): file for file in [*found, *sorted(rest)]}
 

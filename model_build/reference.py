@@ -81,6 +81,7 @@ def _about(node: Schema) -> str:
 
 
 def _resolved(node: Schema, schema: Schema) -> Schema:
+    node = node.get("else", node)  # a word in place of keys
     found: Schema = schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
     return found
 
@@ -97,6 +98,8 @@ def _kind(value: Schema, schema: Schema) -> str:
     node = _resolved(value, schema)
     if value.get("$ref", "").endswith("/Step"):
         return "pass"
+    if "then" in value:
+        return f"{_kind(value['then'], schema)} or {_kind(value['else'], schema)}"
     for union in ("anyOf", "oneOf"):
         if union in node:
             return " or ".join(_kind(branch, schema) for branch in node[union])

@@ -7,7 +7,14 @@ from typing import Any
 
 from model_build.manifest import GateResult, Measurement
 
-UNITS = {"accuracy": "", "latency_p50": " ms", "latency_p95": " ms", "memory_peak": " MiB", "size": " MB"}
+UNITS = {
+    "accuracy": "",
+    "latency_p50": " ms",
+    "latency_p95": " ms",
+    "memory_peak": " MiB",
+    "size": " MB",
+    "throughput": " samples/s",
+}
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -21,14 +28,14 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines += [
         f"Chosen: **{chosen['label']}**, the {report['choose']} of the candidates that pass every gate.",
         "",
-        *_table(("", "source", "chosen", "change"), _before_after(source, after)),
+        *_table(("", "source", "chosen", "change"), before_after(source, after)),
         "",
         "## Candidates",
         "",
         *_table(
             ("candidate", "accuracy", "p50 ms (rounds)", "p95 ms (rounds)", "memory MiB", "size MB", "gates"),
             [_row("source", report["source"], "")]
-            + [_row(one["label"], one, _verdict(one)) for one in report["candidates"]],
+            + [_row(one["label"], one, verdict(one)) for one in report["candidates"]],
         ),
         "",
     ]
@@ -40,17 +47,23 @@ def markdown(report: Mapping[str, Any]) -> str:
     if rows:
         lines += ["## Gates", "", *_table(("candidate", "gate", "limit", "measured", "result"), rows), ""]
     lines += [f"> **{one['label']}**: {text}\n" for one in report["candidates"] for text in one["warnings"]]
+    lines += [f"> dropped **{one['label']}**: {one['dropped']}\n" for one in report["candidates"] if one.get("dropped")]
+    lines += _classes(report, chosen) + _search(report.get("search"))
     return "\n".join(lines + _how(report))
 
 
-def _before_after(source: Measurement, after: Measurement) -> list[tuple[str, ...]]:
-    return [
+def before_after(source: Measurement, after: Measurement) -> list[tuple[str, str, str, str]]:
+    """Metric with its unit, source, chosen, change."""
+    rows = [
         ("accuracy", _score(source.score), _score(after.score), _difference(source.score, after.score)),
         ("p50 latency, ms", *_ratio(source.latency_p50_ms, after.latency_p50_ms, 3)),
         ("p95 latency, ms", *_ratio(source.latency_p95_ms, after.latency_p95_ms, 3)),
         ("peak memory, MiB", *_ratio(source.memory_peak_mb, after.memory_peak_mb, 0)),
         ("size, MB", *_ratio(source.size_mb, after.size_mb, 2)),
     ]
+    if source.throughput_rps is not None and after.throughput_rps is not None:
+        rows.append(("throughput, samples/s", *_ratio(source.throughput_rps, after.throughput_rps, 0)))
+    return rows
 
 
 def _ratio(before: float, after: float, digits: int) -> tuple[str, str, str]:
@@ -79,24 +92,36 @@ def _row(label: str, one: Mapping[str, Any], verdict: str) -> tuple[str, ...]:
     )
 
 
-def _verdict(one: Mapping[str, Any]) -> str:
-    missed = [result["gate"] for result in one["gates"] if not result["passed"]]
-    return f"misses {', '.join(missed)}" if missed else "passes" if one["gates"] else "none given"
+def verdict(one: Mapping[str, Any]) -> str:
+    """What became of a candidate, in a few words."""
+    missed = [result["gate"] for result in one["gates"] if not result["passed"] and not result.get("unresolved")]
+    unresolved = [result["gate"] for result in one["gates"] if result.get("unresolved")]
+    said = [f"misses {', '.join(missed)}"] if missed else []
+    said += [f"not resolved: {', '.join(unresolved)}"] if unresolved else []
+    if one.get("dropped"):
+        said = ["dropped", *said]
+    return "; ".join(said) if said else "passes" if one["gates"] else "none given"
 
 
 def gate_cells(result: GateResult) -> tuple[str, str, str, str]:
     """Gate, limit, measured value, and the result with by how much it was missed."""
     gate, _, limit = result.gate.partition(".")
-    unit = "" if limit in ("max_ratio", "max_drop") else UNITS[gate]
-    times = "× " if limit == "max_ratio" else ""
-    relation = "≥" if limit == "min" else "≤"
-    name = {"max_drop": f"{gate} drop", "max_ratio": f"{gate} of the source's"}.get(limit, gate)
+    is_ratio = limit.endswith("ratio")
+    unit = "" if is_ratio or limit == "max_drop" else UNITS[gate]
+    times = "× " if is_ratio else ""
+    relation = "≥" if limit.startswith("min") else "≤"
+    name = f"{gate} of the source's" if is_ratio else f"{gate} drop" if limit == "max_drop" else gate
     wanted = f"{relation} {times}{_number(result.limit)}{unit}"
     if result.measured is None:
         return name, wanted, "not measured", "missed: no evidence"
     shown = f"{times}{_number(result.measured)}{unit}"
     if result.passed:
         return name, wanted, shown, "passed"
+    if result.unresolved:
+        if result.interval is None:
+            return name, wanted, shown, "not resolved: too few rounds to tell"
+        low, high = map(_number, result.interval)
+        return name, wanted, shown, f"not resolved: {times}{low} to {times}{high}{unit}, as far as can be told"
     by = f"{times}{_number(abs(result.measured - result.limit))}{unit}"
     return name, wanted, shown, f"missed by {by}"
 
@@ -116,17 +141,80 @@ def missed_table(results: Mapping[str, Iterable[GateResult]]) -> str:
     )
 
 
-def _how(report: Mapping[str, Any]) -> list[str]:
+def class_rows(
+    report: Mapping[str, Any], chosen: Mapping[str, Any]
+) -> list[tuple[str, int, float | None, float | None]]:
+    """Of each class: its name, samples, and the share of them that source and chosen model name rightly."""
+    before, after = report["source"].get("classes"), chosen.get("classes")
+    if not before or not after:
+        return []
+    names = report.get("labels") or []
+    return [
+        (
+            names[number] if number < len(names) else str(number),
+            one[0],
+            one[2] / one[0] if one[0] else None,
+            other[2] / other[0] if other[0] else None,
+        )
+        for number, (one, other) in enumerate(zip(before, after, strict=False))
+    ]
+
+
+def _classes(report: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[str]:
+    rows = class_rows(report, chosen)
+    if not rows:
+        return []
+    cells = [
+        (name, f"{samples:,}", _score(before), _score(after), _difference(before, after))
+        for name, samples, before, after in rows
+    ]
+    heading = ("class", "samples", "source", "chosen", "change")
+    return ["## Classes", "", "The share of a class's samples that is recognised.", "", *_table(heading, cells), ""]
+
+
+def search_summary(search: Mapping[str, Any]) -> str:
+    return (
+        f"{len(search['tried'])} candidates tried in {search['seconds']:.0f} s of {search['budget']}; "
+        f"{search['stopped']}. They were ranked beside the first one, on the half of the calibration samples that no "
+        "pass saw; the finalists were then gated on the evaluation data."
+    )
+
+
+def _search(search: Mapping[str, Any] | None) -> list[str]:
+    if search is None:
+        return []
+    rows = [
+        (
+            one["label"],
+            "" if one["score"] is None else f"{one['score']:.4f}",
+            "" if one["ratio"] is None else f"× {one['ratio']:.3f}",
+            "" if one["size_mb"] is None else f"{one['size_mb']:.2f}",
+            one["status"] + (f": {one['why']}" if one["why"] else ""),
+        )
+        for one in search["tried"]
+    ]
+    return [
+        "## Search",
+        "",
+        search_summary(search),
+        "",
+        *_table(("candidate", "accuracy", "p50", "size MB", "outcome"), rows),
+        "",
+    ]
+
+
+def how_lines(report: Mapping[str, Any]) -> list[str]:
+    """How it was measured, a Markdown list."""
     settings, environment = report["measure"], report["environment"]
     target = report["instruction_set"]
     samples = report["source"]["measurement"]["samples"]
     threads = f"{settings['threads']} thread" + ("s" if settings["threads"] > 1 else "")
     return [
-        "## How it was measured",
-        "",
         f"- One sample at a time on {threads}, each model in "
         f"a fresh process, {settings['rounds']} rounds of {settings['requests']} requests in turns. A figure is the "
         "median of the rounds; their lowest and highest stand in brackets.",
+        "- A limit on time is held or broken where the whole interval of the rounds' median, for a ratio that of the "
+        "rounds' own ratios to the source, is on one side of it; where it was not, more rounds were measured.",
         f"- Accuracy on {samples:,} evaluation samples."
         if samples
         else "- The spec has no evaluation data: accuracy was not measured, and latency on made-up samples.",
@@ -137,6 +225,14 @@ def _how(report: Mapping[str, Any]) -> list[str]:
         f"- 8-bit weights: served on {', '.join(target['instances'])} ({target['target']}), measured on "
         f"{target['machine']}. Where a pass leaves `reduce_range` open, weights have "
         + ("all 8 bits." if target["vnni"] else "7 bits, as one of these lacks VNNI and would saturate."),
+    ]
+
+
+def _how(report: Mapping[str, Any]) -> list[str]:
+    return [
+        "## How it was measured",
+        "",
+        *how_lines(report),
         "",
         "## Time",
         "",

@@ -21,7 +21,8 @@ from model_build.manifest import Deploy
 from model_build.passes import PASSES
 from model_build.passes.base import needs_training
 from model_build.project_files import definitions, factories, module_file, named_paths, resolve
-from model_build.spec import CONTENT_TYPES, SECTIONS, Factory, Spec, merged
+from model_build.sources import huggingface
+from model_build.spec import CONTENT_TYPES, SECTIONS, Factory, HuggingfaceSource, PickledSource, Spec, merged
 from model_build.yaml_tree import Key
 
 MAX_SAMPLE_BYTES = 6_000_000  # what SageMaker takes in one request
@@ -35,6 +36,16 @@ SAMPLES = {
 }
 
 
+# What the files of the source end in; joblib's and pickle's go by many names.
+ENDINGS: dict[Key, tuple[str, ...]] = {
+    ("source", "pytorch", "weights"): (".safetensors", ".pt", ".pth"),
+    ("source", "torchscript", "path"): (".pt", ".pth", ".ts"),
+    ("source", "onnx", "path"): (".onnx",),
+    ("source", "hdf5", "path"): (".h5", ".hdf5"),
+}
+FOLDER: Key = ("source", "huggingface", "path")
+
+
 class Finding(NamedTuple):
     key: Key
     message: str
@@ -45,6 +56,7 @@ class Finding(NamedTuple):
 def check(spec: Spec, root: Path) -> Iterator[Finding]:
     yield from _preprocessing(spec)
     yield from _labels(spec)
+    yield from _source(spec, root)
     yield from _candidates(spec)
     yield from _evidence(spec)
     yield from _files(spec, root)
@@ -76,15 +88,69 @@ def _labels(spec: Spec) -> Iterator[Finding]:
             yield Finding(("labels", index), f"'{label}' is labels[{first}] already; every class has its own name")
 
 
+def _source(spec: Spec, root: Path) -> Iterator[Finding]:
+    key: Key = ("source", spec.source.kind)
+    config = spec.source.config
+    if isinstance(config, PickledSource) and not config.allow_code:
+        yield Finding(
+            key,
+            f"a {spec.source.kind} file can run code when it is read. If you trust whoever wrote {config.path}, "
+            f"add under source.{spec.source.kind}: `allow_code: true`",
+            ((*key, "allow_code"),),
+        )
+    if isinstance(config, PickledSource) and config.module is None and spec.task != "tensor":
+        message = f"holds a scikit-learn estimator, which takes numbers: the task must be tensor, not {spec.task}"
+        yield Finding(key, message, (("task",), (*key, "module")))
+    if isinstance(config, PickledSource) and config.module is None and spec.tensor:
+        shapes = [one.shape for one in spec.tensor.inputs.values()]
+        if len(shapes) != 1 or len(shapes[0]) != 1 or shapes[0][0] < 1:
+            message = "a scikit-learn estimator takes one input of the shape [FEATURES]"
+            yield Finding(("tensor", "inputs"), message, (("task",), (*key, "module")))
+    if isinstance(config, HuggingfaceSource):
+        if spec.task == "tensor":
+            yield Finding(key, "is a classifier; the task tensor has none", (("task",),))
+        elif config.path:
+            yield from _huggingface_folder(key, config.path, spec, root)
+
+
+def _huggingface_folder(key: Key, path: str, spec: Spec, root: Path) -> Iterator[Finding]:
+    """What its config.json says of the classes, against `labels`; a folder that is missing is reported elsewhere."""
+    try:
+        folder = resolve(path, root)
+    except UserError:
+        return
+    if not folder.is_dir():
+        return
+    try:
+        labels = huggingface.labels_of(folder)
+    except UserError as error:
+        yield Finding((*key, "path"), error.message)
+        return
+    if problem := huggingface.labels_problem(labels, spec.labels):
+        yield Finding(("labels",), problem, (key,))
+
+
 def _candidates(spec: Spec) -> Iterator[Finding]:
-    if spec.source.onnx and "candidates" not in spec.optimize.model_fields_set:
-        message = "is required with an onnx source, for instance [[], [quantize_dynamic]]: as it is, and quantized"
+    given = spec.optimize.model_fields_set
+    if spec.optimize.auto and (spec.gates.accuracy is None or spec.data.evaluation is None):
+        message = "auto takes the fastest or smallest that holds the gates: give gates.accuracy and data.evaluation"
+        yield Finding(("optimize",), message, (("gates",), ("data",)))
+    if "budget" in given and not spec.optimize.auto:
+        yield Finding(("optimize", "budget"), "belongs to auto: true; explicit candidates are all built")
+    if spec.optimize.auto and "candidates" not in given:
+        return
+    if spec.source.format == "onnx" and "candidates" not in given:
+        article = "an" if spec.source.onnx else "a"
+        message = (
+            f"is required with {article} {spec.source.kind} source, "
+            "for instance [[], [quantize_dynamic]]: as it is, and quantized"
+        )
         yield Finding(("optimize", "candidates"), message, (("source",),))
         return
     seen: dict[str, int] = {}
     for index, candidate in enumerate(spec.optimize.candidates):
         key: Key = ("optimize", "candidates", index)
-        current: str | None = spec.source.kind
+        current: str | None = spec.source.format
         effective: list[Any] = []
         for position, step in enumerate(candidate):
             at = (*key, position)
@@ -134,7 +200,7 @@ def _converters(current: str, wanted: Any) -> str:
 def _evidence(spec: Spec) -> Iterator[Finding]:
     evaluation = spec.data.evaluation
     if evaluation is None:
-        for gate in ("accuracy", "latency_p50", "latency_p95", "memory_peak"):
+        for gate in ("accuracy", "latency_p50", "latency_p95", "memory_peak", "throughput"):
             if getattr(spec.gates, gate) is not None:
                 message = "a gate without data: nothing can be measured until data.evaluation is given"
                 yield Finding(("gates", gate), message, (("data", "evaluation"),))
@@ -153,14 +219,20 @@ def _files(spec: Spec, root: Path) -> Iterator[Finding]:
         except UserError as error:
             yield Finding(key, f"{error.message}; {error.next_step}")
             continue
+        if key == FOLDER:
+            if not file.is_dir():
+                yield Finding(key, f"there is no folder {path}")
+            continue
         folder_allowed = key[-2] == "files" and key[0] != "handler" if len(key) > 1 else False
         if not (file.exists() if folder_allowed else file.is_file()):
             yield Finding(key, f"there is no file {path}" + (" in the project" if not path.startswith("pkg:") else ""))
     for key, path in named_paths(spec):
-        ending = {"weights": ".safetensors", "inference": ".py", "path": ".onnx", "tokenizer": ".json"}
-        for part in key[-2:]:
-            if part in ending and not path.endswith(ending[str(part)]):
-                yield Finding(key, f"must be a {ending[str(part)]} file, not {path}")
+        source = ENDINGS.get(key[:3])
+        others = {"weights": (".safetensors",), "inference": (".py",), "tokenizer": (".json",)}
+        wanted = source or next((others[str(part)] for part in key[-2:] if part in others), None)
+        if wanted and not path.endswith(wanted):
+            *first, last = wanted
+            yield Finding(key, f"must be a {', '.join(first)}{' or ' if first else ''}{last} file, not {path}")
 
 
 def _factory(key: Key, factory: Factory, root: Path) -> Iterator[Finding]:

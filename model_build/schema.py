@@ -26,6 +26,9 @@ def spec_schema() -> Schema:
     definitions["Step"] = _step()
     # In pydantic's words a pass is an object; in a file it is its name.
     definitions["Optimize"]["properties"]["candidates"]["default"] = [["export_onnx"]]
+    # Not a union, of which an editor can only say that no branch fits: so it marks the very key.
+    keys = schema["properties"]["optimize"].pop("oneOf")[1]
+    schema["properties"]["optimize"] |= {"if": {"type": "string"}, "then": {"enum": ["auto"]}, "else": keys}
     overlay = definitions["Environment"]["properties"]["deploy"]
     overlay.pop("additionalProperties")
     overlay |= {"$ref": "#/$defs/Deploy"}

@@ -7,7 +7,7 @@ spans several keys.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
@@ -85,7 +85,7 @@ def _weights_form(value: Any) -> str:
 
 
 class PytorchSource(Factory):
-    """A `torch.nn.Module` made by a factory; `weights` are loaded strictly, from safetensors."""
+    """A `torch.nn.Module` made by a factory; `weights` are loaded strictly, and no code in them is ever run."""
 
     weights: (
         Annotated[
@@ -96,20 +96,79 @@ class PytorchSource(Factory):
         | None
     ) = Field(
         None,
-        description="A safetensors file, or one for each submodule: `{encoder: pkg:…, head: examples/…}`. "
-        "Left out: the factory loads them itself.",
+        description="A safetensors file (or a state dict in .pt, .pth), or one for each submodule: "
+        "`{encoder: pkg:…, head: examples/…}`. Left out: the factory loads them itself.",
     )
+
+
+class TorchscriptSource(Frozen):
+    """A TorchScript archive, as `torch.jit.save` writes it. It holds a program, which cannot call Python."""
+
+    path: ProjectPath = Field(description="The archive: .pt, .pth or .ts.")
 
 
 class OnnxSource(Frozen):
     path: ProjectPath = Field(description="An ONNX model file.")
 
 
+class HuggingfaceSource(Frozen):
+    """A fine-tuned classifier as `transformers` saves it: config.json and safetensors. Code beside it is never run."""
+
+    path: ProjectPath | None = Field(None, description="A local folder that holds it.")
+    repository: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")] | None = Field(
+        None, description="Or its id on the hub, `OWNER/NAME`."
+    )
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = Field(
+        None, description="The hub's commit, all 40 digits: a branch or a tag could change."
+    )
+    offline: bool = Field(
+        True, description="Take it from the hub's local cache alone. `false` lets a build download it once."
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.repository is None):
+            raise ValueError("give either path, a local folder, or repository and revision")
+        if self.repository and self.revision is None:
+            raise ValueError("a repository needs its revision, the commit of 40 digits: a branch could change")
+        if self.path and (self.revision or not self.offline):
+            raise ValueError("revision and offline belong to a repository; a local folder has neither")
+        return self
+
+
+class Hdf5Source(Factory):
+    """A `torch.nn.Module` made by a factory; its state dict is read from HDF5, one dataset for each tensor."""
+
+    path: ProjectPath = Field(description="The file, .h5 or .hdf5. Groups stand for dots: `encoder/0/weight`.")
+
+
+class PickledSource(Frozen):
+    """A fitted scikit-learn estimator, which becomes ONNX, or a state dict of NumPy arrays.
+
+    Such a file can run code when it is read. It is read in a process of its own without network, and only classes of
+    scikit-learn and NumPy are made from it.
+    """
+
+    path: ProjectPath = Field(description="The file.")
+    allow_code: bool = Field(
+        False, description="Must be `true`: says that whoever wrote the file is trusted, as it can run code."
+    )
+    module: Factory | None = Field(
+        None,
+        description="Makes the `torch.nn.Module` whose state dict the file holds. Left out: it holds an estimator.",
+    )
+
+
 class Source(Frozen):
     """Where the trained model comes from: exactly one kind."""
 
     pytorch: PytorchSource | None = Field(None, description="A PyTorch module, from a factory and its weights.")
+    torchscript: TorchscriptSource | None = Field(None, description="A PyTorch module saved as TorchScript.")
     onnx: OnnxSource | None = Field(None, description="A model that is ONNX already.")
+    huggingface: HuggingfaceSource | None = Field(None, description="A classifier of the `transformers` library.")
+    hdf5: Hdf5Source | None = Field(None, description="A PyTorch module, from a factory and a state dict in HDF5.")
+    joblib: PickledSource | None = Field(None, description="A scikit-learn estimator (or a state dict) by joblib.")
+    pickle: PickledSource | None = Field(None, description="A scikit-learn estimator (or a state dict), pickled.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -120,8 +179,28 @@ class Source(Frozen):
         return self
 
     @property
-    def kind(self) -> Literal["pytorch", "onnx"]:
+    def kind(self) -> str:
+        return next(kind for kind in type(self).model_fields if getattr(self, kind) is not None)
+
+    @property
+    def config(self) -> Any:
+        """The settings of the one kind that is given."""
+        return getattr(self, self.kind)
+
+    @property
+    def format(self) -> Literal["pytorch", "onnx"]:
+        """What the first pass of a candidate gets: a live module, or an ONNX file."""
+        if isinstance(self.config, PickledSource):
+            return "pytorch" if self.config.module else "onnx"
         return "onnx" if self.onnx else "pytorch"
+
+    @property
+    def factory(self) -> tuple[tuple[str, ...], Factory] | None:
+        """The factory that makes the module, and its key within the source; None where none does."""
+        config = self.config
+        if isinstance(config, PickledSource):
+            return ((self.kind, "module"), config.module) if config.module else None
+        return ((self.kind,), config) if isinstance(config, Factory) else None
 
 
 class Data(Frozen):
@@ -245,8 +324,16 @@ def _step(value: Any) -> Any:
     raise ValueError("a pass is `name` or `{name: {option: value}}`; a candidate is a list of them")
 
 
+Duration = Annotated[str, Field(pattern=r"^[1-9]\d{0,4}[smh]$", examples=["10m"])]
+
+
+def seconds(duration: str) -> int:
+    """Of a duration such as `90s`, `10m` or `1h`."""
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
+
+
 class Optimize(Frozen):
-    """The ways to try, and which of those that pass every gate to take."""
+    """The ways to try, and which of those that pass every gate to take. `optimize: auto` searches for them."""
 
     candidates: tuple[tuple[Annotated[Step, BeforeValidator(_step)], ...], ...] = Field(
         ((Step(name="export_onnx"),),),
@@ -254,6 +341,33 @@ class Optimize(Frozen):
         description="Each a list of passes, `name` or `{name: {option: value}}`; shared beginnings are built once.",
     )
     choose: Literal["fastest", "smallest"] = Field("fastest", description="Among the candidates that pass every gate.")
+    auto: bool = Field(
+        False,
+        description="Grows further candidates from these by what helped on held-out calibration data; they are gated "
+        "like the others. `optimize: auto` alone begins with the model exported, or as it is.",
+    )
+    budget: Duration = Field("10m", description="With `auto`: no new candidate is begun after so long.")
+
+
+OPTIMIZE_FORMS = ("in a word", "in keys")
+
+
+def _optimize_form(value: Any) -> str:
+    return OPTIMIZE_FORMS[not isinstance(value, str)]
+
+
+def _spelt_out(_: str) -> Optimize:
+    return Optimize(auto=True)
+
+
+if TYPE_CHECKING:
+    Searched = Optimize
+else:  # the word is turned into the keys, so the code sees these alone
+    Searched = Annotated[
+        Annotated[Literal["auto"], AfterValidator(_spelt_out), Tag(OPTIMIZE_FORMS[0])]
+        | Annotated[Optimize, Tag(OPTIMIZE_FORMS[1])],
+        Discriminator(_optimize_form),
+    ]
 
 
 class Gate(Frozen):
@@ -281,6 +395,11 @@ class MegabyteGate(Gate):
     max_ratio: float | None = Field(None, gt=0, description="Of the source model's.")
 
 
+class ThroughputGate(Gate):
+    min_rps: float | None = Field(None, gt=0, description="Fewest samples per second.")
+    min_ratio: float | None = Field(None, gt=0, description="Of the source model's, measured side by side.")
+
+
 class Gates(Frozen):
     """What a candidate must hold. One that misses a gate, or lacks its evidence, is never promoted."""
 
@@ -289,6 +408,11 @@ class Gates(Frozen):
     latency_p95: LatencyGate | None = Field(None, description="95th percentile of the latency of one sample.")
     memory_peak: MegabyteGate | None = Field(None, description="Peak memory of a fresh process that runs the model.")
     size: MegabyteGate | None = Field(None, description="Size of the model's files.")
+    throughput: ThroughputGate | None = Field(
+        None,
+        description="Samples per second that one process answers when `measure.clients` threads ask at once, "
+        "one sample each.",
+    )
 
 
 class Measure(Frozen):
@@ -296,7 +420,17 @@ class Measure(Frozen):
 
     threads: int = Field(1, ge=1, le=256, description="Intra-op threads of source and candidates alike.")
     rounds: int = Field(5, ge=1, le=1000, description="Interleaved rounds of latency measurement.")
+    max_rounds: int = Field(
+        40,
+        ge=5,
+        le=1000,
+        description="Where the rounds leave it open whether a limit on time holds, more are measured, up to so many in "
+        "all; then the gate is not resolved, which is a miss.",
+    )
     requests: int = Field(30, ge=5, le=10000, description="Timed requests of one model in one round.")
+    clients: int = Field(
+        4, ge=1, le=256, description="Threads that ask at once where `gates.throughput` asks for the throughput."
+    )
 
 
 class Environment(Frozen):
@@ -324,7 +458,7 @@ class Spec(Frozen):
     tensor: Tensor | None = Field(None, description="Inputs and outputs of the task `tensor`.")
     source: Source = Field(description="Where the trained model comes from: exactly one kind.")
     data: Data = Field(default_factory=Data, description="What is measured on, and what passes may look at.")
-    optimize: Optimize = Field(default_factory=Optimize, description="The candidates, and which one to take.")
+    optimize: Searched = Field(default_factory=Optimize, description="The candidates, and which one to take.")
     measure: Measure = Field(default_factory=Measure, description="How latency is measured.")
     gates: Gates = Field(default_factory=Gates, description="What a candidate must hold to be promoted.")
     handler: Handler | None = Field(None, description="Your own serving code in place of the task's.")

@@ -15,14 +15,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_build import architecture, datasets, package
+from model_build import architecture, cache, datasets, package
 from model_build.cache import Cache, Node
 from model_build.candidates import Step
 from model_build.errors import UserError
 from model_build.inputs import Inputs
 from model_build.passes.base import Context, InstructionSet, Model
 from model_build.progress import Progress
-from model_build.sources import SOURCES
+from model_build.sources import SOURCES, open_module
+from model_build.sources.base import Wanted
 from model_build.spec import Factory, Spec
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from serving.tasks import Task
 
 CALIBRATION_BATCH = 16
+COMPARED_BATCH = 256
 RECORD = "model.json"
 
 
@@ -92,17 +94,43 @@ class Workshop:
 
         return self.obtain(f"encode {key}" if factory else "make up samples", self.inputs.samples_key(factory), make)
 
+    def calibration_key(self) -> str | None:
+        """Of what passes may look at: a search keeps half of the calibration samples back, to rank what it finds."""
+        calibration = self.spec.data.calibration
+        if calibration is None:
+            return None
+        return self.half_key(0) if self.spec.optimize.auto else self.inputs.samples_key(calibration)
+
+    def calibration(self) -> Node:
+        return self.half(0) if self.spec.optimize.auto else self._all_calibration()
+
+    def _all_calibration(self) -> Node:
+        return self.samples(self.spec.data.calibration, "data.calibration")
+
+    def half_key(self, number: int) -> str:
+        """Of every other calibration sample, from the first (0: for passes) or the second (1: for ranking)."""
+        return cache.key("half", of=self.inputs.samples_key(self.spec.data.calibration), number=number)
+
+    def half(self, number: int) -> Node:
+        def make(directory: Path) -> None:
+            datasets.write_half(self._all_calibration().directory, number, directory)
+
+        return self.obtain(f"half of data.calibration ({number})", self.half_key(number), make)
+
     def source(self) -> Model:
-        """The source model; one that is ONNX as a checked node of one file."""
-        source = self.spec.source
-        model = SOURCES[source.kind].open(getattr(source, source.kind), self.root)
-        if model.format != "onnx":
-            return model
-        from model_build.sources.onnx import write_single_file
+        """The source model; one that becomes ONNX as a checked node of one file."""
+        source, evaluation = self.spec.source, self.spec.data.evaluation
+        if source.format != "onnx":
+            return open_module(self.spec, self.root)
+
+        def samples() -> Iterator[Batch]:
+            if evaluation:
+                yield from datasets.batches(self.samples(evaluation, "data.evaluation").directory, COMPARED_BATCH)
 
         def make(directory: Path) -> None:
             inputs = tuple(self.task.input_axes(self.serving))
-            write_single_file(model, directory / package.MODEL, inputs, self.output_names)
+            wanted = Wanted(inputs, self.output_names, samples, self.progress.note)
+            SOURCES[source.kind].write(self.spec, self.root, directory / package.MODEL, wanted)
 
         node = self.obtain("read the source", self.inputs.source_key(), make)
         return Model("onnx", node.directory, package.MODEL)
@@ -137,8 +165,7 @@ class Workshop:
         calibration, training = self.spec.data.calibration, self.spec.data.training
 
         def batches() -> Iterator[Batch]:
-            node = self.samples(calibration, "data.calibration")
-            return datasets.batches(node.directory, CALIBRATION_BATCH)
+            return datasets.batches(self.calibration().directory, CALIBRATION_BATCH)
 
         def groups() -> Iterator[tuple[Batch, Array]]:
             return datasets.labelled(self.samples(training, "data.training").directory)
@@ -151,7 +178,7 @@ class Workshop:
             serving=self.serving,
             calibration=batches if calibration else None,
             training=groups if training else None,
-            source=self.source().load if self.spec.source.pytorch else None,
+            source=self.source().load if self.spec.source.format == "pytorch" else None,
             root=self.root,
             work=self._work(step),
             instruction_set=self.instruction_set,

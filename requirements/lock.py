@@ -50,7 +50,9 @@ def main() -> None:
         shared = sorted(pinned(everything).keys() - {"setuptools"})
         apart = [option for name in shared for option in ("--no-emit-package", name)]
         torchserve = compile_set(["torchserve.in"], "-c", str(constraints), *apart)
-    sets = {"base": base, "torch": torch, "build": build, "dev": dev, "serving": serving, "torchserve": torchserve}
+        olive = compile_set(["olive.in"], "-c", str(constraints), *apart)
+    sets = {"base": base, "torch": torch, "build": build, "dev": dev, "serving": serving}
+    sets |= {"torchserve": torchserve, "olive": olive}
     for name, text in {**sets, "uv": compile_set(["uv.in"])}.items():
         (HERE / f"{name}.txt").write_text(HEADER + text)
         print(f"{name}.txt: {len(pinned(text))} packages")

@@ -23,6 +23,7 @@ COMMANDS = {
     "invoke": "Send a request to a deployed model.",
     "local": "Start, stop and look at the local AWS.",
     "env": "Print the variables with which plain pulumi works locally.",
+    "export-state": "Write a source's weights as safetensors, HDF5, joblib or pickle.",
     "schema": "Write the specs' JSON schema and key tables.",
     "setup": "Get the Pulumi engine.",
 }
@@ -47,7 +48,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"slipway.commands.{cmd_name}").command
+        command = importlib.import_module(f"slipway.commands.{cmd_name.replace('-', '_')}").command
         command.name = cmd_name
         return command if isinstance(command, click.Command) else None
 

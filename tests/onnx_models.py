@@ -39,6 +39,27 @@ def write_convolution(path: Path, seed: int = 0) -> Path:
     return _save(path, nodes, weights, ["batch", 1, 8, 8], ["batch", 4], TensorProto, helper, numpy_helper)
 
 
+def write_embedding(path: Path, rows: int = 300, width: int = 40, seed: int = 0) -> Path:
+    """`x` int64 (batch, tokens) → `logits` (batch, 8): a table of embeddings, their mean, a Gemm with its bias."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    random = np.random.default_rng(seed)
+    weights = {
+        "table": random.normal(size=(rows, width)).astype(np.float32),
+        "matrix": random.normal(size=(8, width)).astype(np.float32),
+        "bias": random.normal(size=8).astype(np.float32),
+        "tokens_axis": np.array([1]),
+    }
+    nodes = [
+        helper.make_node("Gather", ["table", "x"], ["embeddings"], name="lookup", axis=0),
+        helper.make_node("ReduceMean", ["embeddings", "tokens_axis"], ["mean"], name="mean", keepdims=0),
+        helper.make_node("Gemm", ["mean", "matrix", "bias"], ["logits"], name="head", transB=1),
+    ]
+    return _save(
+        path, nodes, weights, ["batch", "tokens"], ["batch", 8], TensorProto, helper, numpy_helper, TensorProto.INT64
+    )
+
+
 def _save(
     path: Path,
     nodes: list[Any],
@@ -48,13 +69,14 @@ def _save(
     tensor: Any,
     helper: Any,
     numpy_helper: Any,
+    kind: int | None = None,
 ) -> Path:
     import onnx
 
     graph = helper.make_graph(
         nodes,
         "graph",
-        [helper.make_tensor_value_info("x", tensor.FLOAT, shape)],
+        [helper.make_tensor_value_info("x", kind or tensor.FLOAT, shape)],
         [helper.make_tensor_value_info("logits", tensor.FLOAT, made)],
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
     )

@@ -31,6 +31,7 @@ class Distribution:
     least: float = float("inf")
     most: float = float("-inf")
     opaque: bool = False
+    coarse: bool = False
     values: dict[float, float] = field(default_factory=dict)
 
     def add(self, value: float, count: float = 1.0) -> None:
@@ -38,16 +39,17 @@ class Distribution:
         self.total += value * count
         self.least = min(self.least, value)
         self.most = max(self.most, value)
-        self.values[value] = self.values.get(value, 0.0) + count
-        if len(self.values) > DISTINCT_VALUES:
-            self._coarsen()
+        self._keep(value, count)
 
-    def _coarsen(self) -> None:
-        coarse: dict[float, float] = {}
-        for value, count in self.values.items():
-            rounded = float(f"{value:.3g}")
-            coarse[rounded] = coarse.get(rounded, 0.0) + count
-        self.values = coarse
+    def _keep(self, value: float, count: float) -> None:
+        if self.coarse:
+            value = float(f"{value:.3g}")
+        self.values[value] = self.values.get(value, 0.0) + count
+        if not self.coarse and len(self.values) > DISTINCT_VALUES:
+            self.coarse = True
+            exact, self.values = self.values, {}
+            for one, often in exact.items():
+                self._keep(one, often)
 
     def add_set(self, count: float, total: float, least: float, most: float) -> None:
         """A statistic set. CloudWatch knows its values only where there is one, or all are the same."""
@@ -67,7 +69,7 @@ class Distribution:
         self.most = max(self.most, other.most)
         self.opaque = self.opaque or other.opaque
         for value, count in other.values.items():
-            self.values[value] = self.values.get(value, 0.0) + count
+            self._keep(value, count)
 
     def statistic(self, name: str) -> float | None:
         """The value of a statistic; None for a percentile of values that are not known. Raises ValueError."""

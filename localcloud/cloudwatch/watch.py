@@ -71,15 +71,18 @@ class Watch:
             store.prune(moment)
 
     def judge(self, region: str, alarm: Watched, moment: float) -> Verdict | None:
-        rule = alarm.rule
+        return judge(alarm.rule, self.points(region, alarm, moment), alarm.state)
+
+    def points(self, region: str, alarm: Watched, moment: float) -> list[tuple[int, float] | None]:
+        """The alarm's last periods that ended by `moment`, oldest first; None where there are no data."""
         period = alarm.queries.period
         step = TICK_SECONDS if period < 60 else 60
         end = moment // step * step
-        start = end - rule.range * period
+        start = end - alarm.rule.range * period
         watched = only_returned(alarm.queries.queries).id
         values = alarm.queries.read(self.store(region), start, end, aligned=False)[watched]
-        moments = [int(start + index * period) for index in range(rule.range)]
-        return judge(rule, [(at, values[at]) if at in values else None for at in moments], alarm.state)
+        moments = [int(start + index * period) for index in range(alarm.rule.range)]
+        return [(at, values[at]) if at in values else None for at in moments]
 
     def enter(self, region: str, alarm: Watched, state: str, reason: str, data: str) -> None:
         """Notes what an alarm came to; a new state is told to the alarm's topics and to the listeners."""

@@ -6,6 +6,7 @@ Apart from endpoints because these are plain data: what a persistent store would
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,9 @@ CONFIG_MEMBERS = {
     "ExecutionRoleArn",
     "VpcConfig",
     "EnableNetworkIsolation",
+    "AsyncInferenceConfig",
+    "DataCaptureConfig",
+    "ShadowProductionVariants",
 }
 VARIANT_MEMBERS = {
     "VariantName",
@@ -51,6 +55,7 @@ VARIANT_MEMBERS = {
     "EnableSSMAccess",
     "RoutingConfig",
     "InferenceAmiVersion",
+    "ServerlessConfig",
 }
 
 _WORDS = {"model": "model", "endpoint-config": "endpoint configuration", "endpoint": "endpoint"}
@@ -71,6 +76,7 @@ class Catalog:
     """Models, endpoint configurations and tags of one region."""
 
     region: str
+    now: Callable[[], float] = time.time
     models: dict[str, Record] = field(default_factory=dict)
     configs: dict[str, Record] = field(default_factory=dict)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -90,7 +96,7 @@ class Catalog:
         kept = {key: value for key, value in request.items() if key not in ("Containers", "Tags")}
         kept["PrimaryContainer"] = {"Mode": "SingleModel", **container}
         kept.setdefault("EnableNetworkIsolation", False)
-        record = Record(name, self.arn("model", name), time.time(), kept)
+        record = Record(name, self.arn("model", name), self.now(), kept)
         self.models[name] = record
         self.set_tags(record.arn, request.get("Tags", []))
         return record
@@ -102,25 +108,36 @@ class Catalog:
             raise already_exists("endpoint-config", self.arn("endpoint-config", name))
         refuse_others(request, CONFIG_MEMBERS, "CreateEndpointConfig")
         variants = [self._checked_variant(variant) for variant in request["ProductionVariants"]]
-        names = [variant["VariantName"] for variant in variants]
+        shadows = [self._checked_variant(variant) for variant in request.get("ShadowProductionVariants", [])]
+        _check_kinds(request, variants, shadows)
+        names = [variant["VariantName"] for variant in [*variants, *shadows]]
         if len(set(names)) < len(names):
             raise ValidationException(f"Variant names must be unique; got: {', '.join(names)}.")
         if not any(variant["InitialVariantWeight"] > 0 for variant in variants):
             raise ValidationException("At least one production variant needs a weight above 0.")
         kept = {key: value for key, value in request.items() if key != "Tags"}
         kept["ProductionVariants"] = variants
+        if shadows:
+            kept["ShadowProductionVariants"] = shadows
         kept.setdefault("EnableNetworkIsolation", False)
-        record = Record(name, self.arn("endpoint-config", name), time.time(), kept)
+        record = Record(name, self.arn("endpoint-config", name), self.now(), kept)
         self.configs[name] = record
         self.set_tags(record.arn, request.get("Tags", []))
         return record
 
     def _checked_variant(self, variant: dict[str, Any]) -> dict[str, Any]:
         refuse_others(variant, VARIANT_MEMBERS, "a production variant")
-        for member in ("ModelName", "InitialInstanceCount", "InstanceType"):
-            if member not in variant:
-                name = variant["VariantName"]
-                raise ValidationException(f"Production variant '{name}' needs {member}: it is an instance-based one.")
+        name = variant["VariantName"]
+        if "ModelName" not in variant:
+            raise ValidationException(f"Production variant '{name}' needs ModelName.")
+        if "ServerlessConfig" in variant:
+            _check_serverless(variant)
+        else:
+            for member in ("InitialInstanceCount", "InstanceType"):
+                if member not in variant:
+                    raise ValidationException(
+                        f"Production variant '{name}' needs {member}, or ServerlessConfig in its place."
+                    )
         self.model(variant["ModelName"])
         return {"InitialVariantWeight": 1.0, **variant}
 
@@ -171,8 +188,54 @@ def split_s3_uri(uri: str) -> tuple[str, str]:
     """(bucket, key) of `s3://bucket/key`."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not uri.startswith("s3://") or not bucket or not key:
-        raise ValidationException(f"Model data is not an S3 address of the form s3://bucket/key: {uri}")
+        raise ValidationException(f"This is not an S3 address of the form s3://bucket/key: {uri}")
     return bucket, key
+
+
+def split_s3_folder(uri: str) -> tuple[str, str]:
+    """(bucket, prefix) of `s3://bucket/prefix`; the prefix is empty or ends with a slash."""
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket:
+        raise ValidationException(f"This is not an S3 address of the form s3://bucket/prefix: {uri}")
+    return bucket, f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
+
+
+def _check_serverless(variant: dict[str, Any]) -> None:
+    name, config = variant["VariantName"], variant["ServerlessConfig"]
+    instances = sorted(variant.keys() & {"InitialInstanceCount", "InstanceType", "VolumeSizeInGB"})
+    if instances:
+        raise ValidationException(f"Serverless variant '{name}' takes no {', '.join(instances)}.")
+    if config["MemorySizeInMB"] % 1024:
+        raise ValidationException(f"MemorySizeInMB of variant '{name}' must be 1024, 2048, 3072, 4096, 5120 or 6144.")
+    if config.get("ProvisionedConcurrency", 0) > config["MaxConcurrency"]:
+        raise ValidationException(f"ProvisionedConcurrency of variant '{name}' must not be above its MaxConcurrency.")
+
+
+def _check_kinds(request: dict[str, Any], variants: list[dict[str, Any]], shadows: list[dict[str, Any]]) -> None:
+    """Raises ValidationException for kinds of endpoints that AWS does not combine, or folders that are none."""
+    serverless = [variant for variant in [*variants, *shadows] if "ServerlessConfig" in variant]
+    if serverless and len(variants) > 1:
+        raise ValidationException("A serverless endpoint has one production variant.")
+    if serverless and shadows:
+        raise ValidationException("Shadow variants are not for serverless endpoints.")
+    if shadows and len(variants) > 1:
+        raise ValidationException("Shadow variants need exactly one production variant.")
+    for member in ("AsyncInferenceConfig", "DataCaptureConfig"):
+        if member in request and serverless:
+            raise ValidationException(f"{member} is not for serverless endpoints.")
+    if "AsyncInferenceConfig" in request:
+        if shadows or "DataCaptureConfig" in request or len(variants) > 1:
+            raise ValidationException(
+                "An asynchronous endpoint has one variant, no shadow variants and no data capture."
+            )
+        output = request["AsyncInferenceConfig"]["OutputConfig"]
+        if "S3OutputPath" not in output:
+            raise ValidationException("AsyncInferenceConfig needs an S3OutputPath in its OutputConfig.")
+        for member in ("S3OutputPath", "S3FailurePath"):
+            if member in output:
+                split_s3_folder(output[member])
+    if "DataCaptureConfig" in request:
+        split_s3_folder(request["DataCaptureConfig"]["DestinationS3Uri"])
 
 
 def _single_container(request: dict[str, Any]) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from typing import Any
 from localcloud import protocol
 from localcloud.asgi import Request, Response, json_response
 from localcloud.errors import ValidationException
+from localcloud.sagemaker import deployment
 from localcloud.sagemaker.catalog import Catalog, Record, already_exists, could_not_find
+from localcloud.sagemaker.deployment import Plan
 from localcloud.sagemaker.endpoint import Endpoint
 from localcloud.sagemaker.fleet import Variant, Workshop
 from localcloud.sagemaker.listing import list_page
-from localcloud.sagemaker.rollout import strategy
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class Region:
     """Hosting in one region: endpoints of one name in two regions are two endpoints."""
 
     def __init__(self, region: str, workshop: Workshop, logs: Path) -> None:
-        self.catalog = Catalog(region)
+        self.catalog = Catalog(region, workshop.clock.now)
         self.endpoints: dict[str, Endpoint] = {}
         self._workshop = workshop
         self._logs = logs
@@ -74,13 +75,13 @@ class Region:
             raise already_exists("endpoint", arn)
         config = self.catalog.config(request["EndpointConfigName"])
         variants = self._resolve(config)
-        # The first deployment has nothing to roll over from; an unsupported configuration is refused all the same.
-        strategy(request.get("DeploymentConfig"))
+        # The first deployment has nothing to roll over from; what makes no sense is refused all the same.
+        deployment.read(request.get("DeploymentConfig"))
         endpoint = Endpoint(name, arn, self.catalog.region, config, self._workshop, self._logs / name)
         endpoint.last_deployment = request.get("DeploymentConfig")
         self.endpoints[name] = endpoint
         self.catalog.set_tags(arn, request.get("Tags", []))
-        endpoint.create(variants)
+        endpoint.create(variants, self._resolve(config, "ShadowProductionVariants"))
         return {"EndpointArn": arn}
 
     def describe_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -104,16 +105,17 @@ class Region:
         # AWS refuses the update of an endpoint whose present configuration was deleted.
         self.catalog.config(endpoint.config.name)
         config = self.catalog.config(request["EndpointConfigName"])
-        deployment = request.get("DeploymentConfig")
-        if deployment is None and request.get("RetainDeploymentConfig", False):
-            deployment = endpoint.last_deployment
-        chosen = strategy(deployment)
+        asked = request.get("DeploymentConfig")
+        if asked is None and request.get("RetainDeploymentConfig", False):
+            asked = endpoint.last_deployment
+        plan = deployment.read(asked)
         variants = self._resolve(config)
         if request.get("RetainAllVariantProperties", False):
             excluded = {item["VariantPropertyType"] for item in request.get("ExcludeRetainedVariantProperties", [])}
             variants = [_retained(variant, endpoint, excluded) for variant in variants]
-        endpoint.last_deployment = deployment
-        endpoint.update(config, variants, chosen)
+        self._check_plan(plan, endpoint, variants)
+        endpoint.last_deployment = asked
+        endpoint.update(config, variants, self._resolve(config, "ShadowProductionVariants"), plan)
         return {"EndpointArn": endpoint.arn}
 
     def update_endpoint_weights_and_capacities(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +128,9 @@ class Region:
             item["VariantName"]: item["DesiredInstanceCount"] for item in wanted if "DesiredInstanceCount" in item
         }
         weights = {item["VariantName"]: item["DesiredWeight"] for item in wanted if "DesiredWeight" in item}
-        if any(count < 1 for count in counts.values()):
+        if any(endpoint.fleets[name].variant.serverless for name in counts):
+            raise ValidationException("A serverless variant has no DesiredInstanceCount.")
+        if any(count < (0 if endpoint.asynchronous else 1) for count in counts.values()):
             raise ValidationException("An instance-based variant needs a DesiredInstanceCount of at least 1.")
         resulting = {name: weights.get(name, fleet.weight) for name, fleet in endpoint.fleets.items()}
         if not any(weight > 0 for weight in resulting.values()):
@@ -136,7 +140,7 @@ class Region:
 
     def delete_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
         endpoint = self.endpoint(request["EndpointName"])
-        if endpoint.status not in ("InService", "Failed"):
+        if endpoint.status not in ("InService", "Failed", "UpdateRollbackFailed"):
             raise _in_progress(endpoint)
 
         def forget() -> None:
@@ -178,14 +182,30 @@ class Region:
         endpoint = self.endpoint(name)
         if endpoint.status == "Failed":
             raise ValidationException(f'Cannot update endpoint "{endpoint.arn}" in status Failed; it can be deleted.')
-        if endpoint.status != "InService":
+        if endpoint.status not in ("InService", "UpdateRollbackFailed"):
             raise _in_progress(endpoint)
         return endpoint
 
-    def _resolve(self, config: Record) -> list[Variant]:
+    def _check_plan(self, plan: Plan, endpoint: Endpoint, variants: list[Variant]) -> None:
+        if plan.kind != "ALL_AT_ONCE" and any(variant.serverless for variant in variants):
+            raise ValidationException(f"A {plan.kind} deployment is not for serverless variants.")
+        plan.check({variant.name: variant.count for variant in variants})
+        if plan.kind != "ALL_AT_ONCE" and {variant.name for variant in variants} != set(endpoint.fleets):
+            raise ValidationException(
+                f"A {plan.kind} deployment needs the variant names of before and after to be the same."
+            )
+        if plan.kind == "ROLLING" and len(variants) > 1:
+            raise ValidationException("RollingUpdatePolicy is for endpoints of one variant.")
+        missing = [name for name in plan.alarms if self._workshop.watch.alarm(self.catalog.region, name) is None]
+        if missing:
+            raise ValidationException(
+                f"Could not find the CloudWatch alarm(s) of AutoRollbackConfiguration: {', '.join(missing)}."
+            )
+
+    def _resolve(self, config: Record, member: str = "ProductionVariants") -> list[Variant]:
         return [
             Variant.of(variant, self.catalog.model(variant["ModelName"]).request["PrimaryContainer"])
-            for variant in config.request["ProductionVariants"]
+            for variant in config.request.get(member, [])
         ]
 
 
@@ -239,6 +259,16 @@ class ControlPlane:
         if name not in self.regions:
             self.regions[name] = Region(name, self._workshop, self._logs)
         return self.regions[name]
+
+    def find_endpoint(self, region: str, name: str) -> Endpoint | None:
+        return self.region(region).endpoints.get(name)
+
+    def scales_to_zero(self, region: str, name: str, variant: str) -> bool | None:
+        """Whether a variant may have no instance; None where there is no such variant."""
+        endpoint = self.find_endpoint(region, name)
+        if endpoint is None or variant not in endpoint.fleets:
+            return None
+        return endpoint.asynchronous
 
     def endpoints(self) -> list[Endpoint]:
         return [endpoint for region in self.regions.values() for endpoint in region.endpoints.values()]

@@ -7,18 +7,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from localcloud.clock import Clock
+from localcloud.cloudwatch.watch import Watch
+from localcloud.sagemaker.capture import Capture
 from localcloud.sagemaker.catalog import Record
+from localcloud.sagemaker.deployment import Plan
 from localcloud.sagemaker.fleet import DeploymentError, Fleet, Variant, Workshop
-from localcloud.sagemaker.rollout import Fleets, Strategy, start_all
+from localcloud.sagemaker.history import Traffic
+from localcloud.sagemaker.rollout import Rollout, drain_all, start_all
+from localcloud.sagemaker.serverless import ServerlessFleet
+from localcloud.sagemaker.traffic import Route, healthy
 
 log = logging.getLogger(__name__)
 
-Status = Literal["Creating", "InService", "Updating", "Deleting", "Failed"]
+Status = Literal["Creating", "InService", "Updating", "RollingBack", "UpdateRollbackFailed", "Deleting", "Failed"]
+EVENTS = 200
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What an update under way is to become."""
+
+    config: Record
+    fleets: dict[str, Fleet]
+    shadows: dict[str, Fleet]
 
 
 class Endpoint:
@@ -30,32 +48,54 @@ class Endpoint:
         self.region = region
         self.config = config
         self.logs = logs
-        self.created = self.modified = time.time()
+        self.created = self.modified = workshop.clock.now()
         self.status: Status = "Creating"
         self.failure_reason: str | None = None
         self.last_deployment: dict[str, Any] | None = None
-        self.pending: tuple[Record, dict[str, Fleet]] | None = None
+        self.pending: Pending | None = None
+        self.rollout: Rollout | None = None
         self.fleets: dict[str, Fleet] = {}
+        self.shadows: dict[str, Fleet] = {}
+        self.capture: Capture | None = self._new_capture(config)
+        self.traffic = Traffic()
         self.invocations = 0
         self.errors = 0
+        # What happened, newest last: (moment on the clock, words).
+        self.events: deque[tuple[float, str]] = deque(maxlen=EVENTS)
+        self.route = Route()
+        # New fleets that an update left behind which could be neither finished nor rolled back.
+        self._strays: list[Fleet] = []
+        self._stage: tuple[str, str, float] | None = None
+        self._shadow_credit = 0.0
         self._workshop = workshop
-        self._route: Fleets = {}
-        self._credit: dict[str, float] = {}
         self._work: asyncio.Task[None] | None = None
 
     # --- work -----------------------------------------------------------------------------------------------------
 
-    def create(self, variants: list[Variant]) -> None:
+    @property
+    def clock(self) -> Clock:
+        return self._workshop.clock
+
+    @property
+    def watch(self) -> Watch:
+        return self._workshop.watch
+
+    @property
+    def asynchronous(self) -> bool:
+        return "AsyncInferenceConfig" in self.config.request
+
+    def create(self, variants: list[Variant], shadows: list[Variant]) -> None:
         self.fleets = self._new_fleets(variants, self.config)
+        self.shadows = self._new_fleets(shadows, self.config)
         self._begin("Creating", self._create())
 
-    def update(self, config: Record, variants: list[Variant], strategy: Strategy) -> None:
-        green = self._new_fleets(variants, config)
-        self.pending = (config, green)
-        self._begin("Updating", self._update(config, green, strategy))
+    def update(self, config: Record, variants: list[Variant], shadows: list[Variant], plan: Plan) -> None:
+        pending = Pending(config, self._new_fleets(variants, config), self._new_fleets(shadows, config))
+        self.pending = pending
+        self._begin("Updating", self._update(pending, plan))
 
-    def resize(self, counts: Mapping[str, int], weights: Mapping[str, float]) -> None:
-        self._begin("Updating", self._resize(counts, weights))
+    def resize(self, counts: Mapping[str, int], weights: Mapping[str, float]) -> asyncio.Task[None]:
+        return self._begin("Updating", self._resize(counts, weights))
 
     def delete(self, forget: Callable[[], None]) -> None:
         self._begin("Deleting", self._delete(forget))
@@ -68,20 +108,35 @@ class Endpoint:
         await asyncio.gather(*(fleet.close() for fleet in self.running_fleets()))
 
     def _new_fleets(self, variants: list[Variant], config: Record) -> dict[str, Fleet]:
-        return {variant.name: Fleet(variant, self._workshop, self.logs, config.name) for variant in variants}
+        return {
+            variant.name: (ServerlessFleet if variant.serverless else Fleet)(
+                variant, self._workshop, self.logs, config.name
+            )
+            for variant in variants
+        }
+
+    def _new_capture(self, config: Record) -> Capture | None:
+        request = config.request.get("DataCaptureConfig")
+        return Capture(self.name, request) if request else None
 
     def running_fleets(self) -> list[Fleet]:
         """Every fleet there is, those of an update under way included."""
-        return [*self.fleets.values(), *(self.pending[1].values() if self.pending else ())]
+        coming = [*self.pending.fleets.values(), *self.pending.shadows.values()] if self.pending else []
+        return [*self.fleets.values(), *self.shadows.values(), *coming, *self._strays]
 
-    def _begin(self, status: Status, work: Awaitable[None]) -> None:
+    def _begin(self, status: Status, work: Awaitable[None]) -> asyncio.Task[None]:
         self._enter(status)
-        self._work = asyncio.ensure_future(self._guarded(work))
+        self._work = asyncio.get_running_loop().create_task(self._guarded(work))
+        return self._work
 
     def _enter(self, status: Status) -> None:
         self.status = status
-        self.modified = time.time()
-        log.info("endpoint %s: %s%s", self.name, status, f" ({self.failure_reason})" if self.failure_reason else "")
+        self.modified = self._workshop.clock.now()
+        self._tell(f"{status}{f': {self.failure_reason}' if self.failure_reason else ''}")
+
+    def _tell(self, what: str) -> None:
+        self.events.append((self._workshop.clock.now(), what))
+        log.info("endpoint %s: %s", self.name, what)
         self._workshop.changed()
 
     async def _guarded(self, work: Awaitable[None]) -> None:
@@ -91,41 +146,83 @@ class Endpoint:
             log.exception("endpoint %s: its %s failed", self.name, self.status)
             self.failure_reason = "The local AWS itself failed; its log says why."
             if self.pending is not None:
-                await asyncio.gather(*(fleet.close() for fleet in self.pending[1].values()))
-                self.pending = None
-            self._enter("InService" if self._route else "Failed")
+                self._route_to(Route.to(self.fleets))
+                pending, self.pending = self.pending, None
+                await asyncio.gather(
+                    *(fleet.close() for fleet in [*pending.fleets.values(), *pending.shadows.values()])
+                )
+            self.rollout = None
+            self._enter("InService" if self.route else "Failed")
 
     async def _create(self) -> None:
         try:
-            await start_all(self.fleets)
+            await start_all({**self.fleets, **self.shadows})
         except DeploymentError as error:
-            await asyncio.gather(*(fleet.close() for fleet in self.fleets.values()))
+            await asyncio.gather(*(fleet.close() for fleet in self.running_fleets()))
             self.failure_reason = str(error)
             self._enter("Failed")
             return
-        self._route_to(self.fleets)
+        self._route_to(Route.to(self.fleets))
         self._enter("InService")
 
-    async def _update(self, config: Record, green: dict[str, Fleet], strategy: Strategy) -> None:
-        blue = self.fleets
+    async def _update(self, pending: Pending, plan: Plan) -> None:
+        blue, green = self.fleets, pending.fleets
+        rollout = self.rollout = Rollout(
+            plan,
+            blue,
+            green,
+            self._workshop.clock,
+            route=lambda shares: self._route_to(Route.between(blue, green, shares)),
+            tell=self._enter_stage,
+            rang=lambda alarm, since: self._workshop.watch.rang(self.region, alarm, since),
+        )
         try:
-            await strategy(blue, green, self._route_to)
+            await start_all(pending.shadows)
+            await rollout.run()
         except DeploymentError as error:
-            self._route_to(blue)
-            await asyncio.gather(*(fleet.close() for fleet in green.values()))
-            self.failure_reason = str(error)
-        else:
-            self.fleets = green
-            self.config = config
-            self.failure_reason = None
-            await asyncio.gather(*(fleet.drain_and_close() for fleet in blue.values()))
+            await self._roll_back(rollout, pending, str(error))
+            return
+        self._route_to(Route.to(green))
+        old = [*blue.values(), *self.shadows.values()]
+        self.fleets, self.shadows, self.pending, self.config = green, pending.shadows, None, pending.config
+        if self.capture is not None:
+            self.capture.flush(self.clock.now())
+        self.capture = self._new_capture(pending.config)
+        self.failure_reason = None
+        strays, self._strays = self._strays, old
+        self._enter_stage("Deleting", "the old fleet ends")
+        await drain_all([*strays, *self._strays])
+        self._strays = []
+        self._settle()
+
+    async def _roll_back(self, rollout: Rollout, pending: Pending, reason: str) -> None:
+        self.failure_reason = reason
+        self._enter("RollingBack")
+        green = [*pending.fleets.values(), *pending.shadows.values()]
+        try:
+            await rollout.back()
+        except DeploymentError as error:
+            self.failure_reason = str(DeploymentError(f"{reason} The rollback failed too: {error}"))
+            self._strays += [fleet for fleet in green if fleet.replicas]
+            self.pending = None
+            self._settle("UpdateRollbackFailed")
+            return
+        await drain_all(green)
         self.pending = None
-        self._enter("InService")
+        self._settle()
+
+    def _settle(self, status: Status = "InService") -> None:
+        self.rollout = self._stage = None
+        self._enter(status)
+
+    def _enter_stage(self, stage: str, what: str) -> None:
+        self._stage = (stage, what, self._workshop.clock.now())
+        self._tell(what)
 
     async def _resize(self, counts: Mapping[str, int], weights: Mapping[str, float]) -> None:
         for name, weight in weights.items():
             self.fleets[name].weight = weight
-        self._route_to(self.fleets)
+        self._route_to(Route.to(self.fleets))
         try:
             await asyncio.gather(*(self.fleets[name].scale(count) for name, count in counts.items()))
             self.failure_reason = None
@@ -134,8 +231,10 @@ class Endpoint:
         self._enter("InService")
 
     async def _delete(self, forget: Callable[[], None]) -> None:
-        self._route = {}
-        await asyncio.gather(*(fleet.drain_and_close() for fleet in self.fleets.values()))
+        self._route_to(Route())
+        if self.capture is not None:
+            self.capture.flush(self.clock.now())
+        await drain_all(self.running_fleets())
         forget()
         self._workshop.changed()
 
@@ -143,24 +242,43 @@ class Endpoint:
 
     @property
     def serving(self) -> bool:
-        return bool(self._route)
+        return bool(self.route)
 
-    def _route_to(self, fleets: Fleets) -> None:
-        self._route = dict(fleets)
-        self._credit = dict.fromkeys(fleets, 0.0)
+    def _route_to(self, route: Route) -> None:
+        self.route = route
 
     def choose_fleet(self, variant: str | None = None) -> Fleet | None:
-        """The variant for the next request: the one asked for, else by smooth weighted round robin. None: no such."""
-        if variant is not None:
-            return self._route.get(variant)
-        total = sum(fleet.weight for fleet in self._route.values())
-        for name, fleet in self._route.items():
-            self._credit[name] += fleet.weight
-        if not self._route or total <= 0:
+        """The fleet for the next request, of the variant asked for or by weight. None: no such variant."""
+        fleet = self.route.choose(variant)
+        if fleet is not None and not fleet.healthy:
+            # While the fleets of two deployments share a variant, either can stand in for the other.
+            name = fleet.variant.name
+            fleet = next((one for one in self.route.fleets() if one.variant.name == name and one.healthy), fleet)
+        return fleet
+
+    def next_shadow(self) -> Fleet | None:
+        """The shadow variant, where the next request is one of those copied to it.
+
+        It gets as much as its weight is to all production weights, and at most every request.
+        """
+        if not self.shadows:
             return None
-        chosen = max(self._credit, key=self._credit.__getitem__)
-        self._credit[chosen] -= total
-        return self._route[chosen]
+        (shadow,) = self.shadows.values()
+        total = sum(fleet.weight for fleet in self.fleets.values())
+        self._shadow_credit += min(1.0, shadow.weight / total) if total > 0 else 0.0
+        if self._shadow_credit < 1.0 - 1e-9:
+            return None
+        self._shadow_credit -= 1.0
+        return shadow
+
+    def count(self, fleet: Fleet, status: int, model_seconds: float) -> None:
+        """Counts an invocation for the status page; copies to a shadow are not the clients'."""
+        if fleet.variant.name in self.shadows:
+            return
+        good = 200 <= status < 300
+        self.invocations += 1
+        self.errors += not good
+        self.traffic.add(fleet.config, good, model_seconds)
 
     # --- what is told ---------------------------------------------------------------------------------------------
 
@@ -170,7 +288,7 @@ class Endpoint:
             "EndpointName": self.name,
             "EndpointArn": self.arn,
             "EndpointConfigName": self.config.name,
-            "ProductionVariants": [_variant_summary(fleet) for fleet in self.fleets.values()],
+            "ProductionVariants": [self._variant_summary(fleet) for fleet in self.fleets.values()],
             "EndpointStatus": self.status,
             "CreationTime": self.created,
             "LastModifiedTime": self.modified,
@@ -179,12 +297,18 @@ class Endpoint:
             answer["FailureReason"] = self.failure_reason
         if self.last_deployment:
             answer["LastDeploymentConfig"] = self.last_deployment
+        if self.shadows:
+            answer["ShadowProductionVariants"] = [self._variant_summary(fleet) for fleet in self.shadows.values()]
+        if self.asynchronous:
+            answer["AsyncInferenceConfig"] = self.config.request["AsyncInferenceConfig"]
+        if self.capture is not None:
+            answer["DataCaptureConfig"] = self.capture.described()
         if self.pending:
-            config, green = self.pending
+            green = self.pending.fleets.values()
             answer["PendingDeploymentSummary"] = {
-                "EndpointConfigName": config.name,
-                "ProductionVariants": [_variant_summary(fleet) for fleet in green.values()],
-                "StartTime": self.modified,
+                "EndpointConfigName": self.pending.config.name,
+                "ProductionVariants": [self._variant_summary(fleet, staged=True) for fleet in green],
+                "StartTime": self.rollout.since if self.rollout else self.modified,
             }
         return answer
 
@@ -199,13 +323,21 @@ class Endpoint:
             "invocations": self.invocations,
             "errors": self.errors,
             "logs": str(self.logs),
+            "healthy": healthy(self.fleets.values()),
+            "traffic": self.traffic.shown(),
+            "stage": self._stage[1] if self._stage else None,
+            "events": [[moment, what] for moment, what in list(self.events)[-30:]],
             "variants": [
                 {
                     "name": fleet.variant.name,
                     "model": fleet.variant.model,
+                    "config": fleet.config,
                     "weight": fleet.weight,
+                    "traffic": self.route.part(fleet),
                     "desired": fleet.desired,
                     "restarts": fleet.restarts,
+                    "throttles": fleet.throttles,
+                    "shadow": fleet in self.shadows.values(),
                     "replicas": [
                         {
                             "id": replica.id,
@@ -222,14 +354,23 @@ class Endpoint:
             ],
         }
 
-
-def _variant_summary(fleet: Fleet) -> dict[str, Any]:
-    image = fleet.variant.container["Image"]
-    return {
-        "VariantName": fleet.variant.name,
-        "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image}],
-        "CurrentWeight": fleet.weight if fleet.healthy else 0.0,
-        "DesiredWeight": fleet.weight,
-        "CurrentInstanceCount": len(fleet.healthy),
-        "DesiredInstanceCount": fleet.desired,
-    }
+    def _variant_summary(self, fleet: Fleet, *, staged: bool = False) -> dict[str, Any]:
+        image = fleet.variant.container["Image"]
+        moved = self.rollout.shares.get(fleet.variant.name, 0.0) if self.rollout else 0.0
+        share = moved if staged else 1.0 - moved if self.pending else 1.0
+        serverless = dict(fleet.variant.serverless)
+        summary: dict[str, Any] = {
+            "VariantName": fleet.variant.name,
+            "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image}],
+            "CurrentWeight": fleet.weight * share if fleet.healthy or serverless else 0.0,
+            "DesiredWeight": fleet.weight,
+        }
+        if serverless:
+            summary |= {"CurrentServerlessConfig": serverless, "DesiredServerlessConfig": serverless}
+        else:
+            summary["CurrentInstanceCount"] = len(fleet.healthy)
+            summary["DesiredInstanceCount"] = fleet.variant.count if staged else fleet.desired
+        if staged and self._stage is not None:
+            stage, what, since = self._stage
+            summary["VariantStatus"] = [{"Status": stage, "StatusMessage": what, "StartTime": since}]
+        return summary

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from localcloud.clock import Clock
+from localcloud.cloudwatch.watch import Watch
 from localcloud.sagemaker.artifacts import ArtifactError, ArtifactStore
 from localcloud.sagemaker.replica import Program, Replica, StartupError
 
@@ -43,6 +46,8 @@ class Variant:
     container: Mapping[str, Any]
     count: int
     weight: float
+    # A ServerlessConfig of the API; empty for an instance-based variant.
+    serverless: Mapping[str, Any] = field(default_factory=dict)
     startup_timeout: float = DEFAULT_STARTUP_SECONDS
     download_timeout: float = DEFAULT_DOWNLOAD_SECONDS
 
@@ -53,8 +58,9 @@ class Variant:
             name=request["VariantName"],
             model=request["ModelName"],
             container=container,
-            count=request["InitialInstanceCount"],
+            count=request.get("InitialInstanceCount", 0),
             weight=request["InitialVariantWeight"],
+            serverless=request.get("ServerlessConfig", {}),
             startup_timeout=request.get("ContainerStartupHealthCheckTimeoutInSeconds", DEFAULT_STARTUP_SECONDS),
             download_timeout=request.get("ModelDataDownloadTimeoutInSeconds", DEFAULT_DOWNLOAD_SECONDS),
         )
@@ -71,6 +77,11 @@ class Workshop:
     starts: asyncio.Semaphore
     # Told of each change that the status page shows.
     changed: Callable[[], None] = field(default=lambda: None)
+    watch: Watch = field(default_factory=lambda: Watch(Clock()))
+
+    @property
+    def clock(self) -> Clock:
+        return self.watch.clock
 
 
 class Fleet:
@@ -86,6 +97,9 @@ class Fleet:
         self.desired = variant.count
         self.replicas: list[Replica] = []
         self.restarts = 0
+        self.throttles = 0
+        self.cold_starts: list[float] = []
+        self.idle_since: dict[str, float] = {}
         self._workshop = workshop
         self._logs = logs
         self._model: Path | None = None
@@ -94,11 +108,23 @@ class Fleet:
         self._turn = 0
 
     @property
+    def clock(self) -> Clock:
+        return self._workshop.clock
+
+    def tick(self, moment: float) -> None:
+        """Called every ten seconds of the clock."""
+
+    @property
     def healthy(self) -> list[Replica]:
         return [replica for replica in self.replicas if replica.state == "Healthy"]
 
     async def start(self) -> None:
         """Downloads the model and starts every replica. Raises DeploymentError; what was started is then stopped."""
+        await self.prepare()
+        await self.scale(self.variant.count)
+
+    async def prepare(self) -> None:
+        """Downloads the model; replicas start with `scale`. Raises DeploymentError."""
         try:
             async with asyncio.timeout(self.variant.download_timeout):
                 self._model = await asyncio.to_thread(self._workshop.artifacts.obtain, dict(self.variant.container))
@@ -106,7 +132,6 @@ class Fleet:
             raise DeploymentError(str(error)) from None
         except TimeoutError:
             raise DeploymentError(f"Model data of variant {self.variant.name} was not downloaded in time.") from None
-        await self.scale(self.variant.count)
 
     async def scale(self, count: int) -> None:
         """Runs `count` healthy replicas. Raises DeploymentError, with the count as it was."""
@@ -149,6 +174,7 @@ class Fleet:
             raise RuntimeError("a fleet is scaled before it was started")
         environment = self.variant.container.get("Environment", {})
         replica = Replica(self._workshop.program, self._model, environment, self._logs, self.variant.name)
+        replica.memory_mb = self.variant.serverless.get("MemorySizeInMB")
         self.replicas.append(replica)
         return replica
 
@@ -203,6 +229,19 @@ class Fleet:
         least = [replica for replica in candidates if replica.outstanding == fewest]
         self._turn += 1
         return least[self._turn % len(least)]
+
+    @asynccontextmanager
+    async def replica(self, excluded: Replica | None = None) -> AsyncIterator[Replica | None]:
+        """A replica for one request, which counts as under way meanwhile; None where there is none."""
+        replica = self.pick(excluded) or self.pick()
+        if replica is None:
+            yield None
+            return
+        replica.begin_request()
+        try:
+            yield replica
+        finally:
+            replica.end_request()
 
     async def drain_and_close(self) -> None:
         """For a fleet that took traffic: lets its requests finish first."""

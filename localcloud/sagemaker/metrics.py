@@ -14,6 +14,7 @@ from localcloud.cloudwatch.watch import TICK_SECONDS, Watch
 from localcloud.sagemaker.endpoint import Endpoint
 from localcloud.sagemaker.fleet import Fleet
 from localcloud.sagemaker.load import memory_percent
+from localcloud.sagemaker.serverless import ServerlessFleet
 
 NAMESPACE = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
@@ -41,6 +42,8 @@ class Invocation:
     instances: int
     model_seconds: float
     overhead_seconds: float
+    # AWS has no InvocationsPerInstance of asynchronous endpoints.
+    per_instance: bool = True
 
     def measures(self) -> dict[str, float]:
         server_error = self.status >= 500 or self.status == 0
@@ -77,6 +80,8 @@ class Metrics:
         store = self.watch.store(invocation.region)
         measures = invocation.measures()
         for name, of_variant, of_config in self._metrics(invocation):
+            if name == "InvocationsPerInstance" and not invocation.per_instance:
+                continue
             store.put(of_variant, now, measures[name], unit=_UNITS[name])
             store.put(of_config, now, measures[name], unit=_UNITS[name])
 
@@ -100,6 +105,7 @@ class Metrics:
         for endpoint in endpoints:
             for fleet in endpoint.running_fleets():
                 self._observe_fleet(endpoint, fleet, moment, sample)
+                fleet.tick(moment)
 
     def _observe_fleet(self, endpoint: Endpoint, fleet: Fleet, moment: float, sample: bool) -> None:
         store = self.watch.store(endpoint.region)
@@ -116,7 +122,10 @@ class Metrics:
             if sample and replica.pid is not None:
                 put(INSTANCES, "CPUUtilization", replica.load.take_processor(replica.pid), "Percent")
                 put(INSTANCES, "MemoryUtilization", memory_percent(replica.pid), "Percent")
-        if moment % 60 == 0 and fleet.healthy:
+        if isinstance(fleet, ServerlessFleet):
+            for seconds in fleet.take_cold_starts():
+                put(NAMESPACE, "ModelSetupTime", seconds * 1e6, "Microseconds")
+        elif moment % 60 == 0 and fleet.healthy and not endpoint.asynchronous:
             # AWS emits zeros for a variant without traffic, so that it scales in to its minimum.
             idle = Metric.of(NAMESPACE, "InvocationsPerInstance", of_variant)
             if not store.read(idle, moment - 60, moment, 60):

@@ -6,9 +6,11 @@ Apart because it is the one place that starts and ends processes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
+import resource
 import secrets
 import signal
 import sys
@@ -65,6 +67,8 @@ class Replica:
         self.port = 0
         self.outstanding = 0
         self.load = Load()
+        # What a serverless worker may use of memory; None for as much as the machine has.
+        self.memory_mb: int | None = None
         self._program = program
         self._model = model
         self._environment = environment
@@ -117,6 +121,8 @@ class Replica:
                 )
         except OSError as error:
             raise StartupError(f"its program could not be started: {error}") from None
+        if self.memory_mb is not None:
+            limit_memory(self._process.pid, self.memory_mb)
         if self._process.stdout is not None:
             self._reader = asyncio.create_task(self._read_output(self._process.stdout))
 
@@ -221,6 +227,13 @@ class Replica:
         except FileNotFoundError:
             return ""
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def limit_memory(pid: int, megabytes: int) -> None:
+    """Limits what a process can allocate; past it, allocations fail in the process itself."""
+    limit = megabytes * 1024 * 1024
+    with contextlib.suppress(ProcessLookupError):
+        resource.prlimit(pid, resource.RLIMIT_DATA, (limit, limit))
 
 
 def _kill_group(pid: int) -> None:

@@ -1,60 +1,73 @@
-"""InvokeEndpoint at its real path: a request goes to one of an endpoint's replicas, its answer comes back as AWS's."""
+"""The runtime's API at its real paths: InvokeEndpoint, its response stream, and InvokeEndpointAsync.
+
+A request goes to one of an endpoint's variants, a copy of it to the shadow variant, a sample of it to S3.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from typing import Any
 from urllib.parse import unquote
 
 import aiohttp
 
-from localcloud.asgi import Request, Response
+from localcloud.asgi import Request, Response, StreamResponse
 from localcloud.emulation import ACCOUNT
 from localcloud.errors import AwsError, UnsupportedError
 from localcloud.gateway import RUNTIME_PATH
+from localcloud.sagemaker import eventstream
+from localcloud.sagemaker.asynchronous import AsyncInference
 from localcloud.sagemaker.control import ControlPlane
 from localcloud.sagemaker.endpoint import Endpoint
 from localcloud.sagemaker.fleet import Fleet
-from localcloud.sagemaker.metrics import Invocation, Metrics
-from localcloud.sagemaker.replica import Replica
+from localcloud.sagemaker.invoking import ATTRIBUTES, Answer, Invoker, model_error
+from localcloud.sagemaker.serverless import PAYLOAD_LIMIT, ServerlessFleet
 
-# AWS: a model answers within 60 seconds.
-MODEL_TIMEOUT_SECONDS = 60.0
-_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 _VARIANT = "x-amzn-sagemaker-target-variant"
-_PASSED_ON = ("content-type", "accept", _ATTRIBUTES, "x-amzn-sagemaker-inference-id")
+_INFERENCE_ID = "x-amzn-sagemaker-inference-id"
+_PASSED_ON = ("content-type", "accept", ATTRIBUTES, _INFERENCE_ID)
 _NOT_EMULATED = {
     "x-amzn-sagemaker-target-model": "TargetModel",
     "x-amzn-sagemaker-target-container-hostname": "TargetContainerHostname",
     "x-amzn-sagemaker-enable-explanations": "EnableExplanations",
     "x-amzn-sagemaker-inference-component": "InferenceComponentName",
     "x-amzn-sagemaker-session-id": "SessionId",
+    "x-amzn-sagemaker-prefix-aware-id": "PrefixAwareId",
 }
-_TIMED_OUT = (
-    "Your invocation timed out while waiting for a response from container primary. Review the latency metrics for "
-    "each container in Amazon CloudWatch, resolve the issue, and try again."
-)
 
 
 class Runtime:
-    """Handler of `POST /endpoints/{name}/invocations`."""
+    """Handler of `POST /endpoints/{name}/…`."""
 
-    def __init__(self, control: ControlPlane, session: aiohttp.ClientSession, metrics: Metrics) -> None:
+    def __init__(self, control: ControlPlane, invoker: Invoker, asynchronous: AsyncInference) -> None:
         self._control = control
-        self._session = session
-        self._metrics = metrics
+        self._invoker = invoker
+        self._asynchronous = asynchronous
+        self._shadows: set[asyncio.Task[Any]] = set()
 
-    async def __call__(self, request: Request) -> Response:
+    async def __call__(self, request: Request) -> Response | StreamResponse:
         began = time.perf_counter()
         found = RUNTIME_PATH.match(request.path)
         if found is None:
             raise AwsError("UnknownOperationException", f"There is nothing at {request.path}.", 404)
-        if found[2] != "invocations":
-            raise UnsupportedError(f"The local AWS does not emulate {found[2]} yet; it has InvokeEndpoint.", 501)
         for header, member in _NOT_EMULATED.items():
             if header in request.headers:
                 raise UnsupportedError(f"The local AWS does not emulate {member} of InvokeEndpoint.")
         endpoint = self._find(request.region, unquote(found[1]))
+        if found[2] == "async-invocations":
+            return self._asynchronous.accept(endpoint, request)
+        if endpoint.asynchronous:
+            raise AwsError(
+                "ValidationError", f"Endpoint {endpoint.name} is an asynchronous one: use InvokeEndpointAsync."
+            )
         fleet = self._choose(endpoint, request.headers.get(_VARIANT))
+        if isinstance(fleet, ServerlessFleet) and len(request.body) > PAYLOAD_LIMIT:
+            raise AwsError("ValidationError", f"Request body exceeds the limit of {PAYLOAD_LIMIT} bytes.", 413)
+        if found[2] == "invocations-response-stream":
+            return await self._stream(request, endpoint, fleet, began)
         return await self._invoke(request, endpoint, fleet, began)
 
     def _find(self, region: str, name: str) -> Endpoint:
@@ -71,80 +84,85 @@ class Runtime:
         return fleet
 
     async def _invoke(self, request: Request, endpoint: Endpoint, fleet: Fleet, began: float) -> Response:
-        endpoint.invocations += 1
+        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        self._copy_to_shadow(request, endpoint, headers)
+        answer = await self._invoker.ask(endpoint, fleet, request.body, headers, began)
+        if not answer.good:
+            raise model_error(endpoint, answer)
+        self._capture(request, endpoint, fleet, answer)
+        named = {"content-type": answer.content_type, "x-amzn-invoked-production-variant": fleet.variant.name}
+        if ATTRIBUTES in answer.headers:
+            named[ATTRIBUTES] = answer.headers[ATTRIBUTES]
+        return Response(200, answer.body, named)
+
+    def _capture(self, request: Request, endpoint: Endpoint, fleet: Fleet, answer: Answer) -> None:
+        capture = endpoint.capture
+        if capture is not None and capture.wants_next():
+            capture.add(
+                fleet.variant.name,
+                (request.header("content-type", "application/octet-stream"), request.body),
+                (answer.content_type, answer.body),
+                endpoint.clock.now(),
+                request.headers.get(_INFERENCE_ID),
+                request.headers.get(ATTRIBUTES),
+            )
+
+    def _copy_to_shadow(self, request: Request, endpoint: Endpoint, headers: dict[str, str]) -> None:
+        """Sends a copy that nobody waits for; its answer is measured and dropped."""
+        shadow = endpoint.next_shadow()
+        if shadow is None or not shadow.healthy:
+            return
+        copy = self._ask_shadow(endpoint, shadow, request.body, headers)
+        task = asyncio.get_running_loop().create_task(copy)
+        self._shadows.add(task)
+        task.add_done_callback(self._shadows.discard)
+
+    async def _ask_shadow(self, endpoint: Endpoint, shadow: Fleet, body: bytes, headers: dict[str, str]) -> None:
+        try:
+            await self._invoker.ask(endpoint, shadow, body, headers, time.perf_counter())
+        except AwsError:
+            # No replica could take it: a shadow's trouble is never the client's.
+            return
+
+    async def _stream(self, request: Request, endpoint: Endpoint, fleet: Fleet, began: float) -> StreamResponse:
+        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        accept = request.headers.get("x-amzn-sagemaker-accept")
+        if accept is not None:
+            headers["accept"] = accept
+        stack = AsyncExitStack()
         sent = time.perf_counter()
         try:
-            status, headers, body = await self._send(request, fleet)
+            response = await stack.enter_async_context(self._invoker.stream(fleet, request.body, headers))
+            if not 200 <= response.status < 300:
+                answer = Answer(response.status, {}, await response.read())
+                self._invoker.note(endpoint, fleet, answer.status, began, sent, time.perf_counter())
+                raise model_error(endpoint, answer)
         except TimeoutError:
-            status, headers, body = 0, {}, _TIMED_OUT.encode()
-        received = time.perf_counter()
-        model_seconds = received - sent
-        overhead = received - began - model_seconds
-        self._metrics.record(
-            Invocation(
-                endpoint.region,
-                endpoint.name,
-                fleet.variant.name,
-                fleet.config,
-                status,
-                len(fleet.healthy),
-                model_seconds,
-                overhead,
-            )
-        )
-        if not 200 <= status < 300:
-            endpoint.errors += 1
-            raise _model_error(endpoint, status, body)
-        answer = {
-            "content-type": headers.get("content-type", "application/octet-stream"),
+            await stack.aclose()
+            self._invoker.note(endpoint, fleet, 0, began, sent, time.perf_counter())
+            raise model_error(endpoint, Answer(0, {}, b"The model did not answer in time.")) from None
+        except BaseException:
+            await stack.aclose()
+            raise
+
+        async def parts() -> AsyncGenerator[bytes, None]:
+            status = response.status
+            async with stack:
+                try:
+                    async for chunk in response.content.iter_any():
+                        yield eventstream.part(chunk)
+                except (aiohttp.ClientError, TimeoutError) as error:
+                    status = 0
+                    code = "StreamBroken" if isinstance(error, aiohttp.ClientError) else "ModelInvocationTimeExceeded"
+                    yield eventstream.model_error(code, "The model's response broke off.")
+                finally:
+                    self._invoker.note(endpoint, fleet, status, began, sent, time.perf_counter())
+
+        named = {
+            "content-type": eventstream.CONTENT_TYPE,
+            "x-amzn-sagemaker-content-type": response.headers.get("Content-Type", "application/octet-stream"),
             "x-amzn-invoked-production-variant": fleet.variant.name,
         }
-        if _ATTRIBUTES in headers:
-            answer[_ATTRIBUTES] = headers[_ATTRIBUTES]
-        return Response(200, body, answer)
-
-    async def _send(self, request: Request, fleet: Fleet) -> tuple[int, dict[str, str], bytes]:
-        """The answer of one replica, or of a second one where the first broke off before answering."""
-        failed: Replica | None = None
-        for _ in range(2):
-            replica = fleet.pick(excluded=failed) or fleet.pick()
-            if replica is None:
-                break
-            try:
-                return await self._send_to(replica, request)
-            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
-                failed = replica
-        raise AwsError(
-            "ServiceUnavailable", f"No healthy replica of variant {fleet.variant.name} is there at the moment.", 503
-        )
-
-    async def _send_to(self, replica: Replica, request: Request) -> tuple[int, dict[str, str], bytes]:
-        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
-        replica.begin_request()
-        try:
-            async with self._session.post(
-                f"{replica.address}/invocations",
-                data=request.body,
-                headers=headers,
-                skip_auto_headers=("User-Agent", "Accept-Encoding", "Content-Type"),
-                timeout=aiohttp.ClientTimeout(total=MODEL_TIMEOUT_SECONDS),
-            ) as response:
-                body = await response.read()
-                return response.status, {name.lower(): value for name, value in response.headers.items()}, body
-        finally:
-            replica.end_request()
-
-
-def _model_error(endpoint: Endpoint, status: int, body: bytes) -> AwsError:
-    region, name = endpoint.region, endpoint.name
-    said = body.decode(errors="replace")
-    kind = "client" if 400 <= status < 500 else "server"
-    message = (
-        f'Received {kind} error ({status}) from primary with message "{said}". See https://{region}.console.aws.amazon.com'
-        f"/cloudwatch/home?region={region}#logEventViewer:group=/aws/sagemaker/Endpoints/{name} in account {ACCOUNT} "
-        f"for more information. On this machine its log is in {endpoint.logs}."
-    )
-    log_stream = f"arn:aws:logs:{region}:{ACCOUNT}:log-group:/aws/sagemaker/Endpoints/{name}"
-    return AwsError(
-        "ModelError", message, 424, OriginalStatusCode=status, OriginalMessage=said, LogStreamArn=log_stream
-    )
+        if ATTRIBUTES in response.headers:
+            named[ATTRIBUTES] = response.headers[ATTRIBUTES]
+        return StreamResponse(200, parts(), named)

@@ -90,7 +90,7 @@ class Context:
     calibration: Callable[[], Iterator[Batch]] | None = None
     """Encoded batches of the calibration data; None where the spec has none."""
     training: Callable[[], Iterator[tuple[Batch, Array]]] | None = None
-    """Encoded training samples and their labels (n,), int64: once for all samples of equal shapes; None without data."""
+    """Encoded training samples and their labels (n,), int64, all of equal shapes at once; None without data."""
     source: Callable[[], torch.nn.Module] | None = None
     """Makes the source model, in eval mode; None where it is no PyTorch module."""
     root: Path | None = None

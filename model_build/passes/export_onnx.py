@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -43,8 +44,11 @@ def run(model: Model, config: Config, context: Context) -> Model:
     batch = context.example()
     with torch.inference_mode():
         tensors = {name: torch.from_numpy(array) for name, array in batch.items()}
-        wrapped = _with_plain_outputs(module, tensors, context.output_names)
-        proto = _export(wrapped, tensors, config, context)
+        if isinstance(module, torch.jit.ScriptModule):
+            proto = _export_script(module, tensors, config, context)
+        else:
+            wrapped = _with_plain_outputs(module, tensors, context.output_names)
+            proto = _export(wrapped, tensors, config, context)
     _tidy(proto, tuple(batch), context)
     path = context.output / ENTRY
     path.write_bytes(proto.SerializeToString(deterministic=True))
@@ -119,18 +123,53 @@ def _export(
     except UserError:
         raise
     except Exception as error:  # whatever the exporter meets in the user's code
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        reason = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
         axes = ", ".join(sorted({axis for axes in context.input_axes.values() for axis in axes.values()}))
         raise UserError(
-            f"export_onnx: {type(module).__name__} cannot be exported: {reason.strip()}",
+            f"export_onnx: {type(module).__name__} cannot be exported: {_cause(error)}",
             f"make forward free of data-dependent control flow, and independent of the lengths of: {axes}",
         ) from error
     assert program is not None  # noqa: S101  # only without dynamo
     proto: onnx.ModelProto = program.model_proto
     return proto
+
+
+def _export_script(
+    module: torch.jit.ScriptModule, tensors: Mapping[str, torch.Tensor], config: Config, context: Context
+) -> onnx.ModelProto:
+    """By PyTorch's older exporter, the only one that takes TorchScript: it keeps the script's loops and branches."""
+    import onnx
+    import torch
+
+    parameters = parameter_names(module, tensors)
+    made = select_outputs(_call(module, tensors), context.output_names)
+    stream = BytesIO()
+    try:
+        with quiet():
+            torch.onnx.export(
+                module,
+                tuple(tensors[name] for name in parameters),
+                stream,  # type: ignore[arg-type]  # the older exporter takes a stream
+                input_names=list(parameters),
+                output_names=list(context.output_names[: len(made)]),
+                dynamic_axes={name: dict(context.input_axes.get(name, {})) for name in parameters},
+                opset_version=config.opset,
+                dynamo=False,
+            )
+    except Exception as error:  # whatever the exporter meets in the script
+        raise UserError(
+            f"export_onnx: the TorchScript {module.original_name} cannot be exported: {_cause(error)}",
+            "export it to ONNX where its Python code is, and name that file under source.onnx.path",
+        ) from error
+    proto: onnx.ModelProto = onnx.load_model_from_string(stream.getvalue())
+    del proto.graph.output[len(context.output_names) :]
+    return proto
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of what an error was raised from."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
 
 
 def _tidy(proto: onnx.ModelProto, inputs: tuple[str, ...], context: Context) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from model_build.errors import UserError
 from model_build.passes.base import Context, Format, Model, PassConfig
 from model_build.quiet import quiet
+
+if TYPE_CHECKING:
+    import onnx
 
 VERSION = 1
 ACCEPTS: frozenset[Format] = frozenset({"onnx"})
@@ -41,6 +44,7 @@ def run(model: Model, config: Config, context: Context) -> Model:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     proto = onnx.load(model.path)
+    before = _weights_of_8_bits(proto)
     reduce_range = not context.instruction_set.vnni if config.reduce_range is None else config.reduce_range
     path = context.output / ENTRY
     with quiet():
@@ -53,10 +57,17 @@ def run(model: Model, config: Config, context: Context) -> Model:
             weight_type=QuantType.QInt8,
         )
     quantized = onnx.load(path)
-    if not any(tensor.data_type == onnx.TensorProto.INT8 for tensor in quantized.graph.initializer):
+    if _weights_of_8_bits(quantized) <= before:
         raise UserError(
             f"quantize_dynamic: the model has no layers of the kinds {', '.join(config.ops)}: nothing was quantized",
             "name the kinds of layers that it has in ops, or leave the candidate out",
         )
     path.write_bytes(quantized.SerializeToString(deterministic=True))
     return Model("onnx", context.output, ENTRY)
+
+
+def _weights_of_8_bits(proto: onnx.ModelProto) -> int:
+    """How many matrices and kernels are stored in 8 bits. Those of embeddings are unsigned."""
+    return sum(
+        tensor.data_type in (tensor.INT8, tensor.UINT8) and len(tensor.dims) > 1 for tensor in proto.graph.initializer
+    )

@@ -29,6 +29,7 @@ OPERATORS = {
         *("Conv", "ConvTranspose", "Relu", "Clip", "Add", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool"),
         *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"),
     ),
+    "embedding": ("Gather",),
 }
 
 
@@ -41,7 +42,7 @@ class Config(PassConfig):
         description="7-bit weights, which CPUs without VNNI need to keep accuracy: 8-bit products saturate there. "
         "Left out: true unless this machine, which measures, and every `deploy.instance` of the spec have VNNI.",
     )
-    ops: tuple[Literal["linear", "conv"], ...] = Field(
+    ops: tuple[Literal["linear", "conv", "embedding"], ...] = Field(
         ("linear", "conv"), min_length=1, description="Kinds of layers to quantize."
     )
     samples: int = Field(200, ge=1, le=100_000, description="Calibration samples to look at, from the first.")
@@ -59,6 +60,7 @@ def run(model: Model, config: Config, context: Context) -> Model:
         raise UserError("quantize_static needs calibration data", "give data.calibration in the spec")
     reduce_range = not context.instruction_set.vnni if config.reduce_range is None else config.reduce_range
     operators = [operator for kind in config.ops for operator in OPERATORS[kind]]
+    stored = {tensor.name for tensor in onnx.load(model.path).graph.initializer}
     path = context.output / ENTRY
     onnxruntime.set_default_logger_severity(3)  # its tools open sessions that would warn on the terminal
     with quiet(), TemporaryDirectory(prefix="slipway-") as scratch:
@@ -79,7 +81,11 @@ def run(model: Model, config: Config, context: Context) -> Model:
             extra_options={"MatMulConstBOnly": True},
         )
     quantized = onnx.load(path)
-    if not any(tensor.data_type == onnx.TensorProto.INT8 for tensor in quantized.graph.initializer):
+    if not any(
+        tensor.data_type in (tensor.INT8, tensor.UINT8) and len(tensor.dims) > 1
+        for tensor in quantized.graph.initializer
+        if tensor.name not in stored
+    ):
         raise UserError(
             f"quantize_static: the model has no layers of the kinds {', '.join(config.ops)}: nothing was quantized",
             "name the kinds of layers that it has in ops, or leave the candidate out",

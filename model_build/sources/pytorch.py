@@ -1,6 +1,7 @@
-"""A `torch.nn.Module` of the project: made by a factory, weights from safetensors.
+"""A `torch.nn.Module` of the project: made by a factory, weights from safetensors, or from a state dict of PyTorch's.
 
-A pickle is never read: it can run code, and safetensors can hold any state dict.
+Safetensors is the first choice: it cannot hold code, and is read without copying. A `.pt` or `.pth` file is a pickle;
+it is read with `weights_only`, which makes nothing but tensors of it.
 """
 
 from __future__ import annotations
@@ -11,32 +12,31 @@ from typing import TYPE_CHECKING, Any
 
 from model_build import factories
 from model_build.errors import UserError
+from model_build.sources import state
+from model_build.sources.base import listed, shown
 
 if TYPE_CHECKING:
     import torch
 
-    from model_build.passes.base import Model
-    from model_build.spec import PytorchSource as Config
+    from model_build.spec import PytorchSource, Spec
 
-KEY = "source.pytorch.factory"
-SHOWN = 8
-"""Names in a message before it says how many more there are."""
+LIBRARIES = ("safetensors", "torch")
 
 
-def open(config: Config, root: Path) -> Model:  # noqa: A001  # the contract of a source
-    """The source as a model whose `load` makes the module, in eval mode."""
-    from model_build.passes.base import Model
-
-    weights = weight_files(config, root)
-    return Model("pytorch", root, load=lambda: load_module(config.factory, config.args, weights, root))
+def files(spec: Spec, root: Path) -> list[Path]:
+    assert spec.source.pytorch is not None  # noqa: S101  # what this module is for
+    return sorted(set(weight_files(spec.source.pytorch, root).values()))
 
 
-def files(config: Config, root: Path) -> list[Path]:
-    return sorted(set(weight_files(config, root).values()))
+def settings(spec: Spec, root: Path) -> dict[str, Any]:
+    config = spec.source.pytorch
+    assert config is not None  # noqa: S101  # what this module is for
+    weights = {submodule: str(path) for submodule, path in weight_files(config, root).items()}
+    return {"factory": config.factory, "args": config.args, "weights": weights, "root": str(root)}
 
 
-def weight_files(config: Config, root: Path) -> dict[str, Path]:
-    """Submodule ('' for the whole) → its safetensors file."""
+def weight_files(config: PytorchSource, root: Path) -> dict[str, Path]:
+    """Submodule ('' for the whole) → its file."""
     from model_build.project_files import resolve
 
     if config.weights is None:
@@ -45,35 +45,45 @@ def weight_files(config: Config, root: Path) -> dict[str, Path]:
     return {submodule: resolve(path, root) for submodule, path in by_submodule.items()}
 
 
-def load_module(factory: str, args: Mapping[str, Any], weights: Mapping[str, Path], root: Path) -> torch.nn.Module:
-    """Calls the factory and loads the weights strictly. Raises UserError, naming every tensor that does not fit."""
-    import torch
+def load_module(
+    factory: str, args: Mapping[str, Any], weights: Mapping[str, Path | str], root: Path | str, key: str = "pytorch"
+) -> torch.nn.Module:
+    """Calls the factory and loads the weights strictly. Raises UserError, naming every tensor that does not fit.
 
-    with factories.opened(root):
-        module = factories.call(factory, args, root, KEY)
-    if not isinstance(module, torch.nn.Module):
-        raise UserError(
-            f"{KEY}: {factory} returned {type(module).__name__}, not a torch.nn.Module", "let it return the module"
-        )
+    `key` is that of the factory within `source`, for the message.
+    """
+    root = Path(root)
+    module = make(factory, args, root, key)
     loaded: set[str] = set()
     for submodule, path in weights.items():
-        loaded |= _load(module, submodule, path, root, factory)
+        loaded |= _load(module, submodule, Path(path), root, factory)
     if weights:
-        left = _tied(module.state_dict(keep_vars=True), loaded)
+        left = state.not_loaded(module.state_dict(keep_vars=True), loaded)
         if left:
             raise UserError(
-                f"source.pytorch.weights: no file holds {_listed(left)} of {factory}",
+                f"source.pytorch.weights: no file holds {listed(left)} of {factory}",
                 "name a file for every submodule with weights",
             )
     return module.eval()
 
 
+def make(factory: str, args: Mapping[str, Any], root: Path, key: str) -> torch.nn.Module:
+    """What the factory returns. Raises UserError where that is no module."""
+    import torch
+
+    at = f"source.{key}.factory"
+    with factories.opened(root):
+        module = factories.call(factory, args, root, at)
+    if not isinstance(module, torch.nn.Module):
+        raise UserError(
+            f"{at}: {factory} returned {type(module).__name__}, not a torch.nn.Module", "let it return the module"
+        )
+    return module
+
+
 def _load(module: torch.nn.Module, submodule: str, path: Path, root: Path, factory: str) -> set[str]:
     """Loads one file into one submodule; returns the full names of what was loaded."""
-    import torch
-    from safetensors import SafetensorError, safe_open
-
-    shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    file = shown(path, root)
     try:
         target = module.get_submodule(submodule)
     except AttributeError:
@@ -81,39 +91,7 @@ def _load(module: torch.nn.Module, submodule: str, path: Path, root: Path, facto
         raise UserError(
             f"source.pytorch.weights: {factory} has no submodule '{submodule}'; it has: {known or 'none'}"
         ) from None
-    state = target.state_dict(keep_vars=True)
-    try:
-        with safe_open(str(path), framework="pt") as stored, torch.no_grad():
-            names = set(stored.keys())
-            problems = [
-                f"{name}: shape {found} in the file, {wanted} in the model"
-                for name in sorted(names & set(state))
-                if (found := tuple(stored.get_slice(name).get_shape())) != (wanted := tuple(state[name].shape))
-            ]
-            if missing := _tied(state, names):
-                problems.append(f"not in the file: {_listed(missing)}")
-            if unexpected := sorted(names - set(state)):
-                problems.append(f"not in the model: {_listed(unexpected)}")
-            if problems:
-                where = f"{factory}, submodule '{submodule}'" if submodule else factory
-                raise UserError(
-                    f"{shown}: does not fit {where}:\n  " + "\n  ".join(problems),
-                    "save the weights again from this model, or mend the factory's args",
-                )
-            for name in names:
-                state[name].copy_(stored.get_tensor(name))
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{shown}: is not a readable safetensors file: {error}", "save it again") from error
+    with state.opened(path, file) as stored:
+        names = state.load(target, stored, file, f"{factory}, submodule '{submodule}'" if submodule else factory)
     prefix = f"{submodule}." if submodule else ""
     return {prefix + name for name in names}
-
-
-def _tied(state: Mapping[str, torch.Tensor], loaded: set[str]) -> list[str]:
-    """What was not loaded, without tensors that share their memory with a loaded one, as tied weights do."""
-    memory = {state[name].data_ptr() for name in loaded if name in state}
-    return sorted(name for name in state if name not in loaded and state[name].data_ptr() not in memory)
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

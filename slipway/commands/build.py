@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from model_build.errors import UserError
+from slipway import outcomes
 from slipway.console import Console
 
 if TYPE_CHECKING:
@@ -16,8 +19,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME|FILE]...")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 256),
+    help="Processes at once; as many as cores, if not given, for several models.",
+)
+@click.option(
+    "--cache", metavar="URL", envvar="SLIPWAY_BUILD_CACHE", help="Shared cache: s3://BUCKET/PREFIX or file:///FOLDER."
+)
+@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Dask cluster that makes the nodes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, for programs.")
 @click.pass_obj
-def command(root: Path, names: tuple[str, ...]) -> None:
+def command(
+    root: Path, names: tuple[str, ...], jobs: int | None, cache: str | None, scheduler: str | None, as_json: bool
+) -> None:
     """Build the named models, or all in specs/: run the candidates, measure them, apply the gates, package the best.
 
     What is built already is not built again. A missed gate exits 1 and leaves the last good artifact in place.
@@ -25,26 +41,50 @@ def command(root: Path, names: tuple[str, ...]) -> None:
     \b
       slipway build
       slipway build fashion
+      slipway build -j 4 --cache s3://my-bucket/slipway
       cat build/fashion/report.md
     """
-    for outcome in build_models(root, names, Console()):
-        click.echo(_gain(outcome, root))
+    from model_build.build import together
+
+    try:
+        built, failures = attempt(root, names, Console(), jobs, cache, scheduler)
+    except UserError as error:
+        if as_json:
+            click.echo(outcomes.as_json([], [str(error)]))
+        raise
+    told = [{**outcome.summary(), "built": outcome.built, "seconds": round(outcome.seconds, 3)} for outcome in built]
+    if as_json:
+        click.echo(outcomes.as_json(told, [str(error) for error in failures]))
+    elif told:
+        click.echo("\n".join(map(outcomes.line, told)))
+    if failures:
+        raise together(failures)
 
 
 def build_models(root: Path, names: Sequence[str], console: Console) -> list[Outcome]:
-    """Builds models one after the other. Raises UserError for what is wrong with specs, gates or the project's code."""
-    from model_build.build import build_all
+    """Builds models. Raises UserError for what is wrong with specs, gates or the project's code."""
+    from model_build.build import together
 
-    return build_all(names, root, console)
+    built, failures = attempt(root, names, console)
+    if failures:
+        raise together(failures)
+    return built
 
 
-def _gain(outcome: Outcome, root: Path) -> str:
-    """One line: what was chosen, and what it does to the source model's measurements."""
-    manifest = outcome.manifest
-    before, after = manifest.source, manifest.chosen
-    score = "" if before.score is None or after.score is None else f" {before.score:.4f} → {after.score:.4f}"
-    return (
-        f"{manifest.name}: {manifest.candidate} · {after.metric}{score or ' not measured'}"
-        f" · p95 {before.latency_p95_ms:.2f} → {after.latency_p95_ms:.2f} ms"
-        f" · {before.size_mb:.1f} → {after.size_mb:.1f} MB · {outcome.directory.relative_to(root)}/report.md"
-    )
+def attempt(
+    root: Path,
+    names: Sequence[str],
+    console: Console,
+    jobs: int | None = None,
+    cache: str | None = None,
+    scheduler: str | None = None,
+) -> tuple[list[Outcome], list[UserError]]:
+    """What `build.attempt_all` gives, with the options as the command line has them. Raises UserError."""
+    from model_build.build import attempt_all
+
+    store = None
+    if cache := cache or os.environ.get("SLIPWAY_BUILD_CACHE"):
+        from slipway import stores
+
+        store = stores.opened(cache)
+    return attempt_all(names, root, console, jobs=jobs, store=store, scheduler=scheduler)

@@ -1,7 +1,8 @@
 """A stand-in for `python -m serving` with the same command line, for tests whose subject is the hosting around it.
 
 It starts in a few hundredths of a second. The model's directory tells it what to do (`behaviour.json`): {"answer": …},
-{"crash": "reason"}, {"hang": true}, {"status": 415, "body": "…"}, {"die_on": "body"}, {"delay": seconds}.
+{"crash": "reason"}, {"hang": true}, {"status": 415, "body": "…"}, {"die_on": "body"}, {"delay": seconds},
+{"crash_while": "path of a file"}, {"parts": ["one", "two"]} (streamed), {"note": "path"} (each body is appended there).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def main() -> None:
         threading.Thread(target=exit_with_parent, daemon=True).start()
     if "crash" in behaviour:
         sys.exit(behaviour["crash"])
+    if Path(behaviour.get("crash_while", "/nowhere")).exists():
+        sys.exit("told to crash")
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -41,6 +44,12 @@ def main() -> None:
             if behaviour.get("die_on") == body.decode(errors="replace"):
                 os._exit(3)
             time.sleep(behaviour.get("delay", 0))
+            if "note" in behaviour:
+                with Path(behaviour["note"]).open("a") as notes:
+                    notes.write(body.decode() + "\n")
+            if "parts" in behaviour:
+                self.stream(behaviour["parts"])
+                return
             if "status" in behaviour:
                 self.answer(behaviour["status"], behaviour["body"].encode())
                 return
@@ -64,6 +73,21 @@ def main() -> None:
             self.send_header("X-Amzn-SageMaker-Custom-Attributes", "from-the-model")
             self.end_headers()
             self.wfile.write(body)
+
+        def stream(self, parts: list[str]) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain")
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for part in parts:
+                self.wfile.write(f"{len(part):x}\r\n{part}\r\n".encode())
+                self.wfile.flush()
+                time.sleep(0.05)
+            if behaviour.get("break_off"):
+                self.close_connection = True
+                self.connection.close()
+                return
+            self.wfile.write(b"0\r\n\r\n")
 
         def log_message(self, *arguments: object) -> None:
             return

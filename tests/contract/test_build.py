@@ -18,6 +18,7 @@ import numpy as np
 import onnx_models
 import pytest
 import yaml
+from archives import extract
 
 from model_build import build as building
 from model_build import loading, targets
@@ -119,6 +120,7 @@ def test_a_build_publishes_the_artifact_the_manifest_and_the_report(built: Path)
     assert {path.name for path in folder.iterdir()} == {
         "manifest.json",
         "model.tar.gz",
+        "report.html",
         "report.json",
         "report.md",
         "sample.json",
@@ -152,7 +154,7 @@ def test_the_served_artifact_answers_as_the_measured_model_does(built: Path, tmp
     from serving import handler
 
     with tarfile.open(built / "build" / "tiny" / "model.tar.gz") as tar:
-        tar.extractall(tmp_path, filter="data")
+        extract(tar, tmp_path)
     model = handler.model_fn(str(tmp_path))
     images, labels = _pictures(built, count=60, seed=1)
     body = json.dumps({"inputs": images.tolist()})
@@ -219,7 +221,7 @@ def test_changed_deployment_settings_and_gates_are_published_without_building_a_
     assert published(copy)["model.tar.gz"] == artifact
 
 
-@pytest.mark.parametrize("file", ["manifest.json", "model.tar.gz", "report.json", "report.md", "sample.json"])
+@pytest.mark.parametrize("file", ["manifest.json", "model.tar.gz", "report.json", "report.md", "report.html", "sample.json"])
 def test_a_published_file_that_was_changed_or_lost_is_published_again(copy: Path, file: str) -> None:
     before = published(copy)
     path = copy / "build" / "tiny" / file
@@ -301,7 +303,7 @@ def test_a_killed_build_leaves_nothing_that_the_next_one_stumbles_over(tmp_path:
     process.wait()
     assert verify(build(root).manifest, root / "build" / "tiny", root) == []
     assert [path.name for path in folder.iterdir() if path.name.startswith("tmp-")] == []
-    assert sorted(path.name for path in (root / "build").iterdir()) == [".cache", "tiny"]
+    assert sorted(path.name for path in (root / "build").iterdir()) == [".cache", "report.html", "tiny"]
 
 
 def test_a_damaged_node_is_built_again_with_the_same_result(copy: Path) -> None:
@@ -345,7 +347,7 @@ def test_weights_have_7_bits_unless_target_and_machine_have_vnni(
     report = json.loads((outcome.directory / "report.json").read_text())
     assert report["candidates"][0]["passes"][0]["options"]["reduce_range"] is reduced
     with tarfile.open(outcome.directory / "model.tar.gz") as tar:
-        tar.extractall(tmp_path / "out", filter="data")
+        extract(tar, tmp_path / "out")
     weights = onnx_models.weights_of_8_bits(tmp_path / "out" / "model.onnx")
     assert max(int(np.abs(array.astype(int)).max()) for array in weights) == (64 if reduced else 127)
     # No evaluation data: latency was measured on made-up samples, accuracy was not, and the report says so.

@@ -219,11 +219,17 @@ def test_a_killed_replica_is_replaced_and_requests_go_on(cloud: Cloud) -> None:
 
 def test_a_request_that_kills_every_replica_is_told_as_unavailable_and_the_endpoint_recovers(cloud: Cloud) -> None:
     cloud.endpoint("poison", fake_model(answer=1, die_on="die"))
+    (first,) = cloud.replicas("poison")
     assert error_of(cloud.runtime.invoke_endpoint, EndpointName="poison", Body=b"die")[0::2] == (
         "ServiceUnavailable",
         503,
     )
-    wait_for(lambda: any(replica["state"] == "Healthy" for replica in cloud.replicas("poison")), "recovery")
+
+    def recovered() -> bool:
+        healthy = {replica["pid"] for replica in cloud.replicas("poison") if replica["state"] == "Healthy"}
+        return bool(healthy - {first["pid"]})
+
+    wait_for(recovered, "recovery")
     assert cloud.invoke("poison")["answer"] == 1
 
 
@@ -272,13 +278,11 @@ def test_what_is_not_emulated_is_refused_and_names_what_is(cloud: Cloud) -> None
     assert (code, status) == ("UnsupportedOperation", 501) and "CreateEndpoint" in message
     code, message, _ = error_of(
         cloud.sagemaker.create_endpoint_config,
-        EndpointConfigName="async",
+        EndpointConfigName="explained",
         ProductionVariants=[{"VariantName": "A", "ModelName": "m"}],
-        AsyncInferenceConfig={"OutputConfig": {}},
+        ExplainerConfig={},
     )
-    assert code == "UnsupportedOperation" and "AsyncInferenceConfig" in message
-    code, _, status = error_of(cloud.runtime.invoke_endpoint_async, EndpointName="x", InputLocation="s3://models/input")
-    assert (code, status) == ("UnsupportedOperation", 501)
+    assert code == "UnsupportedOperation" and "ExplainerConfig" in message
     code, message, status = error_of(cloud.client("dynamodb").list_tables)
     assert (code, status) == ("UnsupportedOperation", 501) and "dynamodb" in message
 

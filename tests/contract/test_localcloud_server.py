@@ -139,7 +139,7 @@ def test_the_server_listens_on_loopback_alone(cloud: Cloud) -> None:
 
 def test_the_status_page_and_its_json_are_served(cloud: Cloud) -> None:
     status, page = get(cloud.server.port, "/_slipway/")
-    assert status == 200 and b"/_slipway/status" in page
+    assert status == 200 and b"/_slipway/events" in page
     cloud.endpoint("paged", fake_model(answer=1))
     cloud.invoke("paged")
     document = json.loads(get(cloud.server.port, "/_slipway/status")[1])
@@ -172,6 +172,7 @@ def test_buckets_in_the_host_name_reach_the_same_objects(cloud: Cloud) -> None:
 
 
 def test_scalable_targets_policies_and_their_tags_are_kept(cloud: Cloud) -> None:
+    cloud.endpoint("e", fake_model(answer=1))
     scaling = cloud.client("application-autoscaling")
     target = {
         "ServiceNamespace": "sagemaker",

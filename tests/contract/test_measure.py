@@ -124,7 +124,7 @@ def test_percentiles_are_the_medians_of_the_rounds_and_the_spread_their_range() 
     latency = Latency(((1.0, 2.0), (9.0, 90.0), (1.2, 2.2)), memory_mb=1, load_seconds=1, weight_bytes=1)
     assert (latency.p50, latency.p95) == (1.2, 2.2)
     assert latency.spread() == {"p50_ms": (1.0, 9.0), "p95_ms": (2.0, 90.0)}
-    assert measure._percentiles([float(value) for value in range(101)]) == (50.0, 95.0)
+    assert measure.percentiles([float(value) for value in range(101)]) == (50.0, 95.0)
 
 
 def test_every_model_has_its_turn_at_being_first() -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from archives import extract
 from serving_artifacts import PROJECT, Client, npy, png, running_server, wav, write_artifact
 
 pytestmark = [
@@ -70,7 +71,7 @@ def free_ports(count: int) -> list[int]:
 def torchserve(python: Path, artifact: Path, base: Path) -> Iterator[Client]:
     """AWS's toolkit, ready, on a free port, with the artifact unpacked in `base/model`."""
     with tarfile.open(artifact) as archive:
-        archive.extractall(base / "model", filter="data")
+        extract(archive, base / "model")
     port, metrics, grpc, grpc_management = free_ports(4)
     foreign = ("PYTHON", "SAGEMAKER_", "TS_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}

@@ -14,6 +14,8 @@ ARGUMENTS: dict[str, Any] = {
     "source_key": "s",
     "preprocessing_key": "p",
     "calibration_key": "c",
+    "training_key": "t",
+    "option_inputs": lambda step: None,
     "instruction_set": InstructionSet("some", vnni=True),
     "versions": {"onnxruntime": "1"},
 }
@@ -69,3 +71,25 @@ def test_the_label_shows_the_options_that_the_spec_gives() -> None:
     (candidate,) = plan(["export_onnx", {"quantize_dynamic": options}])
     assert candidate.label == "export_onnx → quantize_dynamic(ops=linear+embedding, per_channel=false)"
     assert plan([])[0].label == "as it is"
+
+
+def test_a_step_that_trains_is_made_anew_where_its_data_changed_and_one_without_epochs_is_not() -> None:
+    given = ([{"prune_channels": {}}], [{"prune_channels": {"epochs": 0}}], ["export_onnx"])
+    keys, others = (
+        [candidate.steps[0].key for candidate in plan(*given, training_key=key)] for key in ("one", "other")
+    )
+    assert [one == other for one, other in zip(keys, others, strict=True)] == [False, True, True]
+
+
+def test_a_changed_file_among_a_steps_options_is_another_node() -> None:
+    student = {"factory": "pupils.student:small", "weights": "student.safetensors"}
+    keys = {
+        plan([{"distill": {"student": student, "epochs": 0}}], option_inputs=lambda step, at=at: at)[0].steps[0].key
+        for at in ("one", "other")
+    }
+    assert len(keys) == 2
+
+
+def test_a_factory_among_the_options_is_named_by_its_function_alone() -> None:
+    (candidate,) = plan([{"distill": {"student": {"factory": "pupils.student:small"}, "epochs": 0}}])
+    assert candidate.label == "distill(student=pupils.student:small, epochs=0)"

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from examples.announcers import data as announcers_data
 from examples.announcers import recordings
 from examples.fashion import data as fashion_data
+from examples.fashion import model as fashion_model
 from examples.news_topics import data as news_data
 from examples.news_topics import split
 from model_build import datasets, loading
-from model_build.sources import SOURCES
+from model_build.sources import open_module
 from model_build.spec import CONTENT_TYPES, Spec
 from serving.tasks import TASKS
 
@@ -41,7 +43,7 @@ def networks(specs: dict[str, Spec]) -> dict[str, torch.nn.Module]:
     """The committed weights, loaded strictly: a missing, foreign or misshapen tensor raises."""
     made = {}
     for name, spec in specs.items():
-        load = SOURCES["pytorch"].open(spec.source.pytorch, ROOT).load
+        load = open_module(spec, ROOT).load
         assert load is not None
         made[name] = load()
     return made
@@ -161,6 +163,18 @@ def test_what_training_prepares_is_what_the_specs_say(specs: dict[str, Spec]) ->
     images = fashion_data.calibration(limit=4)[0]
     encoded = TASKS[image.task].encode(images, datasets.serving_config(image, ROOT))["pixels"]
     assert np.allclose(fashion.normalise(images).numpy(), encoded, atol=1e-6)
+
+
+def test_the_fashion_student_is_small_and_answers_as_well_as_its_record_says(specs: dict[str, Spec]) -> None:
+    folder = EXAMPLES / "fashion"
+    student = fashion_model.build_student()
+    student.load_state_dict(load_file(folder / "student.safetensors"))
+    assert sum(parameter.numel() for parameter in student.parameters()) < 120_000
+    recorded = json.loads((folder / "student.json").read_text("utf-8"))
+    assert recorded["judged_on"] == "held-out training images"
+    images, labels = fashion_data.evaluation(limit=2000)
+    reached = float((predictions(specs["fashion"], student.eval(), images) == labels).mean())
+    assert reached == pytest.approx(recorded["score"], abs=0.015)  # other images, and fewer
 
 
 def test_fashion_evaluates_on_the_whole_test_set() -> None:

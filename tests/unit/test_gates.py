@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from model_build import gates
-from model_build.manifest import Measurement
+from model_build.manifest import GateResult, Measurement
+from model_build.paired import Estimate
 from model_build.spec import Gates
 
 
@@ -40,12 +41,16 @@ def measured(**changes: Any) -> Measurement:
         ({"memory_peak": {"max_ratio": 0.4}}, {"memory_peak_mb": 100.0}, 0.5, False),
         ({"size": {"max_mb": 2}}, {"size_mb": 2.0}, 2.0, True),
         ({"size": {"max_ratio": 0.25}}, {"size_mb": 2.1}, 0.2625, False),
+        ({"throughput": {"min_rps": 100}}, {"throughput_rps": 100.0}, 100.0, True),
+        ({"throughput": {"min_rps": 100}}, {"throughput_rps": 99.0}, 99.0, False),
+        ({"throughput": {"min_ratio": 2}}, {"throughput_rps": 90.0}, 1.8, False),
     ],
 )
 def test_a_gate_holds_up_to_its_limit(
     gate: dict[str, Any], candidate: dict[str, float], value: float, passes: bool
 ) -> None:
-    (result,) = gates.check(Gates.model_validate(gate), measured(), measured(**candidate))
+    source = measured(throughput_rps=50.0)
+    (result,) = gates.check(Gates.model_validate(gate), source, measured(**candidate))
     assert result.measured == pytest.approx(value)
     assert result.passed is passes
     (name,) = gate
@@ -86,3 +91,41 @@ def test_the_fastest_and_the_smallest_are_chosen_and_the_other_figure_decides_be
     }
     assert gates.choose(some, "fastest") == "fast"
     assert gates.choose(some, "smallest") == "small and quicker"
+
+
+@pytest.mark.parametrize(
+    ("gate", "interval", "passed", "unresolved"),
+    [
+        ({"latency_p50": {"max_ratio": 0.5}}, (0.40, 0.50), True, False),
+        ({"latency_p50": {"max_ratio": 0.5}}, (0.40, 0.51), False, True),
+        ({"latency_p50": {"max_ratio": 0.5}}, (0.51, 0.60), False, False),
+        ({"latency_p95": {"max_ms": 3}}, (2.9, 3.1), False, True),
+        ({"throughput": {"min_rps": 100}}, (100, 120), True, False),
+        ({"throughput": {"min_rps": 100}}, (99, 120), False, True),
+        ({"throughput": {"min_rps": 100}}, (90, 99), False, False),
+    ],
+)
+def test_a_limit_inside_the_interval_is_not_resolved_and_that_is_a_miss(
+    gate: dict[str, Any], interval: tuple[float, float], passed: bool, unresolved: bool
+) -> None:
+    ((name, limits),) = gate.items()
+    (limit,) = limits
+    estimates = {f"{name}.{limit}": Estimate(sum(interval) / 2, interval)}
+    (result,) = gates.check(Gates.model_validate(gate), measured(), measured(), estimates)
+    assert (result.passed, result.unresolved, result.interval) == (passed, unresolved, interval)
+    assert result.measured == sum(interval) / 2
+    assert gates.unresolved([result]) is unresolved
+
+
+def test_too_few_rounds_resolve_nothing() -> None:
+    estimates = {"latency_p50.max_ms": Estimate(0.1, None)}
+    some = Gates.model_validate({"latency_p50": {"max_ms": 1000}})
+    (result,) = gates.check(some, measured(), measured(), estimates)
+    assert (result.passed, result.unresolved, result.interval) == (False, True, None)
+
+
+def test_nothing_is_measured_longer_for_a_candidate_that_misses_another_gate() -> None:
+    open_one = GateResult(gate="latency_p50.max_ms", limit=1, measured=1, passed=False, unresolved=True)
+    missed = GateResult(gate="size.max_mb", limit=1, measured=2, passed=False)
+    assert gates.unresolved([open_one])
+    assert not gates.unresolved([open_one, missed])

@@ -67,7 +67,7 @@ def call(method: str, path: str, *parts: bytes, **headers: str) -> tuple[int, st
         (
             "POST",
             "/",
-            {"authorization": SIGNED.format("x"), "x-amz-target": "AnyScaleFrontendService.TagResource"},
+            {"authorization": SIGNED.format("x"), "x-amz-target": "AnyScaleFrontendService.PutScalingPolicy"},
             "more eu-west-1",
         ),
     ],
@@ -79,7 +79,10 @@ def test_a_request_reaches_the_service_that_it_names(method: str, path: str, hea
 def test_an_unknown_service_is_refused_with_the_known_ones() -> None:
     status, body = call("POST", "/", authorization=SIGNED.format("dynamodb"))
     assert status == 501
-    assert json.loads(body)["message"] == "The local AWS has no service 'dynamodb'. It has: iam, s3, sagemaker."
+    assert (
+        json.loads(body)["message"]
+        == "The local AWS has no service 'dynamodb'. It has: application-autoscaling, iam, s3, sagemaker."
+    )
 
 
 def test_a_body_over_the_limit_is_refused_however_it_arrives() -> None:

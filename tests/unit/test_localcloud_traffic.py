@@ -15,15 +15,12 @@ from localcloud.clock import Clock
 from localcloud.cloudwatch.statistics import Distribution
 from localcloud.cloudwatch.store import Metric
 from localcloud.cloudwatch.watch import Watch
-from localcloud.errors import UnsupportedError
 from localcloud.sagemaker.artifacts import ArtifactStore
-from localcloud.sagemaker.catalog import Record
-from localcloud.sagemaker.endpoint import Endpoint
 from localcloud.sagemaker.fleet import DeploymentError, Fleet, Variant, Workshop
 from localcloud.sagemaker.listing import list_page
 from localcloud.sagemaker.metrics import Invocation, Metrics
 from localcloud.sagemaker.replica import Program, Replica, StartupError
-from localcloud.sagemaker.rollout import AllAtOnce, strategy
+from localcloud.sagemaker.traffic import Route
 
 CONTAINER = {"Image": "image:1", "ModelDataUrl": "s3://models/m"}
 
@@ -61,34 +58,29 @@ def test_the_replica_with_the_fewest_requests_is_picked_and_equals_take_turns(tm
 
 
 def test_variants_share_traffic_by_weight_evenly_over_time(tmp_path: Path) -> None:
-    endpoint = Endpoint("e", "arn", "us-east-1", Record("c", "arn", 0.0, {}), workshop(tmp_path), tmp_path)
-    assert endpoint.choose_fleet() is None
+    assert Route().choose() is None
     fleets = {"A": fleet(tmp_path, "A", 3.0), "B": fleet(tmp_path, "B", 1.0), "C": fleet(tmp_path, "C", 0.0)}
-    endpoint._route_to(fleets)
-    chosen: Any = [endpoint.choose_fleet() for _ in range(8)]
+    route = Route.to(fleets)
+    chosen: Any = [route.choose() for _ in range(8)]
     assert [one.variant.name for one in chosen] == ["A", "A", "B", "A"] * 2
-    assert endpoint.choose_fleet("C") is fleets["C"]
-    assert endpoint.choose_fleet("D") is None
+    assert route.choose("C") is fleets["C"]
+    assert route.choose("D") is None
+
+
+def test_two_deployments_share_traffic_by_the_part_that_was_shifted(tmp_path: Path) -> None:
+    blue, green = {"A": fleet(tmp_path, "A", 1.0)}, {"A": fleet(tmp_path, "A", 10.0)}
+    route = Route.between(blue, green, {"A": 0.25})
+    chosen = Counter(route.choose() is green["A"] for _ in range(400))
+    assert chosen == {True: 100, False: 300}
+    assert Counter(route.choose("A") is green["A"] for _ in range(400)) == {True: 100, False: 300}
+    assert route.part(green["A"]) == pytest.approx(0.25)
+    assert {Route.between(blue, green, {"A": 0.0}).choose() for _ in range(9)} == {blue["A"]}
+    assert {Route.between(blue, green, {"A": 1.0}).choose() for _ in range(9)} == {green["A"]}
 
 
 def test_a_failure_reason_fits_what_awss_api_can_carry() -> None:
     assert str(DeploymentError("short")) == "short"
     assert len(str(DeploymentError("x" * 5000))) == 1024
-
-
-def test_all_at_once_is_the_strategy_and_others_are_refused_by_name() -> None:
-    assert strategy(None) == AllAtOnce()
-    routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
-    policy = {"TrafficRoutingConfiguration": routing, "TerminationWaitInSeconds": 7}
-    assert strategy({"BlueGreenUpdatePolicy": policy}) == AllAtOnce(7.0)
-    refused: list[tuple[dict[str, Any], str]] = [
-        ({"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": {**routing, "Type": "CANARY"}}}, "CANARY"),
-        ({"RollingUpdatePolicy": {}}, "rolling"),
-        ({"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]}}, "AutoRollbackConfiguration"),
-    ]
-    for deployment, named in refused:
-        with pytest.raises(UnsupportedError, match=named):
-            strategy(deployment)
 
 
 def test_invocations_are_metrics_of_their_variant_and_of_its_configuration() -> None:

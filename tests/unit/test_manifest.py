@@ -11,6 +11,7 @@ import pytest
 from model_build.manifest import (
     Artifact,
     Deploy,
+    GateResult,
     InstanceRange,
     Manifest,
     ManifestError,
@@ -152,3 +153,11 @@ def test_another_artifact_is_told(built: Path, content: bytes | None) -> None:
         (built / "model.tar.gz").write_bytes(content)
     (problem,) = verify(manifest, built, built.parents[1])
     assert "model.tar.gz" in problem and "run: slipway build fashion" in problem
+
+
+def test_fields_that_a_manifest_has_no_use_for_are_not_written_so_that_older_ones_keep_their_digest() -> None:
+    plain = GateResult(gate="size.max_mb", limit=1, measured=1, passed=True)
+    assert plain.model_dump(mode="json") == {"gate": "size.max_mb", "limit": 1.0, "measured": 1.0, "passed": True}
+    open_one = GateResult(gate="x.y", limit=1, measured=1, passed=False, interval=(0.9, 1.1), unresolved=True)
+    assert open_one.model_dump(mode="json")["unresolved"] is True
+    assert GateResult.model_validate(open_one.model_dump(mode="json")) == open_one

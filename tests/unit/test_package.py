@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from archives import extract
 
-from model_build import package
+from model_build import archive, package
 from model_build.spec import Spec
 from serving.config import ServingConfig
 
@@ -38,13 +39,13 @@ def project(tmp_path: Path) -> Path:
 
 def packed(spec: Spec, project: Path, name: str = "model.tar.gz") -> Path:
     target = project / name
-    package.pack(package.contents(spec, project / "m.onnx", project), target)
+    archive.pack(package.contents(spec, project / "m.onnx", project), target)
     return target
 
 
 def unpacked(archive: Path, target: Path) -> dict[str, bytes]:
     with tarfile.open(archive) as tar:
-        tar.extractall(target, filter="data")
+        extract(tar, target)
     return {path.relative_to(target).as_posix(): path.read_bytes() for path in target.rglob("*") if path.is_file()}
 
 

@@ -62,6 +62,15 @@ def test_only_the_named_kinds_of_layers_are_quantized(tmp_path: Path) -> None:
         quantize(source, tmp_path / "linear")
 
 
+def test_embeddings_are_quantized_where_they_are_named(tmp_path: Path) -> None:
+    source = onnx_models.write_embedding(tmp_path / "embedding.onnx")
+    tokens = np.random.default_rng(1).integers(0, 300, (8, 9))
+    made = quantize(source, tmp_path / "out", ops=("embedding",))
+    assert made.stat().st_size < 0.4 * source.stat().st_size
+    wanted = onnx_models.run(source, tokens)
+    assert np.abs(onnx_models.run(made, tokens) - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
 def test_nothing_is_written_beside_the_source(linear: Path, tmp_path: Path) -> None:
     quantize(linear, tmp_path / "out")
     assert {path.name for path in tmp_path.iterdir()} == {"linear.onnx", "out"}

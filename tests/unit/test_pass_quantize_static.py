@@ -14,6 +14,7 @@ from model_build.errors import UserError
 from model_build.passes import quantize_static
 from model_build.passes.base import Context, InstructionSet, Model
 
+TOKENS = np.random.default_rng(3).integers(0, 300, (8, 9))
 SHAPES = {"linear.onnx": (64,), "conv.onnx": (1, 8, 8)}
 
 
@@ -23,7 +24,10 @@ def quantize(source: Path, output: Path, vnni: bool = True, seen: list[int] | No
         for size in (8, 8, 3):  # the last batch of a data set is often smaller
             if seen is not None:
                 seen.append(size)
-            yield {"x": random.normal(size=(size, *SHAPES[source.name])).astype(np.float32)}
+            if source.name == "embedding.onnx":
+                yield {"x": TOKENS[:size]}
+            else:
+                yield {"x": random.normal(size=(size, *SHAPES[source.name])).astype(np.float32)}
 
     output.mkdir(exist_ok=True)
     context = Context(
@@ -85,6 +89,17 @@ def test_linear_layers_alone_can_be_quantized(convolution: Path, tmp_path: Path)
     assert len(onnx_models.weights_of_8_bits(made)) >= 2
     with pytest.raises(UserError, match="no layers of the kinds linear: nothing was quantized"):
         quantize(convolution, tmp_path / "none", ops=("linear",))
+
+
+def test_embeddings_are_quantized_where_they_are_named(tmp_path: Path) -> None:
+    source = onnx_models.write_embedding(tmp_path / "embedding.onnx")
+    made = quantize(source, tmp_path / "out", ops=("linear", "embedding"))
+    assert made.stat().st_size < 0.4 * source.stat().st_size
+    wanted = onnx_models.run(source, TOKENS)
+    assert np.abs(onnx_models.run(made, TOKENS) - wanted).max() < 0.05 * np.abs(wanted).max()
+    alone = quantize(source, tmp_path / "alone", ops=("embedding",))
+    assert alone.stat().st_size < 0.4 * source.stat().st_size
+    assert quantize(source, tmp_path / "linear", ops=("linear",)).stat().st_size > 0.9 * source.stat().st_size
 
 
 def test_without_calibration_data_it_says_what_is_missing(convolution: Path, tmp_path: Path) -> None:

@@ -25,6 +25,20 @@ def test_a_missed_gate_says_by_how_much(gate: str, limit: float, measured: float
     assert report.gate_cells(result) == cells
 
 
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [
+        ((0.68, 0.75), "not resolved: × 0.68 to × 0.75, as far as can be told"),
+        (None, "not resolved: too few rounds to tell"),
+    ],
+)
+def test_a_gate_that_noise_leaves_open_says_between_what(interval: tuple[float, float] | None, said: str) -> None:
+    result = GateResult(
+        gate="latency_p50.max_ratio", limit=0.7, measured=0.71, passed=False, interval=interval, unresolved=True
+    )
+    assert report.gate_cells(result) == ("latency_p50 of the source's", "≤ × 0.7", "× 0.71", said)
+
+
 def test_the_table_of_misses_is_aligned_and_leaves_out_what_passed() -> None:
     missed = GateResult(gate="size.max_mb", limit=1, measured=2, passed=False)
     passed = GateResult(gate="accuracy.min", limit=0.1, measured=0.2, passed=True)

@@ -10,12 +10,22 @@ import pytest
 
 from model_build.errors import UserError
 from model_build.sources import onnx as source
-from model_build.spec import OnnxSource
+from model_build.sources.base import Wanted
+from model_build.spec import Spec
+
+SPEC = Spec.model_validate(
+    {
+        "name": "m",
+        "task": "tensor",
+        "tensor": {"inputs": {"x": {"shape": [64]}}, "outputs": ["logits"]},
+        "source": {"onnx": {"path": "m.onnx"}},
+    }
+)
 
 
 def written(project: Path, inputs: tuple[str, ...] = ("x",), outputs: tuple[str, ...] = ("logits",)) -> Path:
     target = project / "out.onnx"
-    source.write_single_file(source.open(OnnxSource(path="m.onnx"), project), target, inputs, outputs)
+    source.write(SPEC, project, target, Wanted(inputs, outputs))
     return target
 
 
@@ -26,7 +36,7 @@ def test_a_model_whose_weights_lie_apart_becomes_one_file(tmp_path: Path) -> Non
     onnx.save(
         onnx.load(whole), tmp_path / "m.onnx", save_as_external_data=True, location="m.onnx.data", size_threshold=0
     )
-    assert len(source.files(OnnxSource(path="m.onnx"), tmp_path)) == 2
+    assert len(source.files(SPEC, tmp_path)) == 2
     made = written(tmp_path)
     (tmp_path / "m.onnx.data").unlink()
     x = np.ones((2, 64), np.float32)

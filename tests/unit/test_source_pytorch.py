@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from model_build.errors import UserError
+from model_build.quiet import quiet
 from model_build.sources.pytorch import load_module
 
 CODE = """
@@ -95,6 +98,60 @@ def test_a_file_that_is_not_safetensors_is_told_and_never_unpickled(project: Pat
     torch.save({"0.weight": torch.ones(4, 3)}, path)
     with pytest.raises(UserError, match=r"w\.safetensors: is not a readable safetensors file"):
         load_module("weights_factory:build", {}, {"": path}, project)
+
+
+@pytest.mark.parametrize("ending", ["pt", "pth"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_state_dict_of_pytorch_is_read_without_running_code(project: Path, ending: str, wrapped: bool) -> None:
+    import torch
+
+    tensors = {name.replace("__", "."): torch.ones(shape) for name, shape in FITTING.items()}
+    path = project / f"w.{ending}"
+    torch.save({"epoch": 3, "state_dict": tensors} if wrapped else tensors, path)
+    module = load_module("weights_factory:build", {}, {"": path}, project)
+    assert all(bool((tensor == 1).all()) for tensor in module.state_dict().values())
+
+
+class RunsCode:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch /tmp/must-not-be-there",)
+
+
+def test_a_state_dict_that_would_run_code_is_refused_with_what_it_holds(project: Path) -> None:
+    import torch
+
+    torch.save({"0.weight": RunsCode()}, project / "w.pt")
+    with pytest.raises(UserError, match=rf"it holds {os.system.__module__}\.system, and only tensors are read"):
+        load_module("weights_factory:build", {}, {"": project / "w.pt"}, project)
+    assert not Path("/tmp/must-not-be-there").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [([1, 2], "it holds list"), ({"0.weight": 3.0}, r"0\.weight are no tensors"), ({}, "it holds dict")],
+)
+def test_a_torch_file_that_is_no_state_dict_is_told(project: Path, value: Any, message: str) -> None:
+    import torch
+
+    torch.save(value, project / "w.pt")
+    with pytest.raises(UserError, match=rf"w\.pt: is not a state dict: {message}"):
+        load_module("weights_factory:build", {}, {"": project / "w.pt"}, project)
+
+
+def test_a_damaged_torch_file_is_told(project: Path) -> None:
+    (project / "w.pt").write_bytes(b"PK\x03\x04 no archive")
+    with pytest.raises(UserError, match=r"w\.pt: is not a state dict that can be read without running code"):
+        load_module("weights_factory:build", {}, {"": project / "w.pt"}, project)
+
+
+def test_a_torchscript_archive_is_sent_to_its_own_source(project: Path) -> None:
+    import torch
+
+    with quiet():
+        torch.jit.save(torch.jit.script(torch.nn.Linear(3, 2)), project / "w.pt")  # type: ignore[no-untyped-call]
+    with pytest.raises(UserError, match="is a TorchScript archive") as caught:
+        load_module("weights_factory:build", {}, {"": project / "w.pt"}, project)
+    assert "source.torchscript" in caught.value.next_step
 
 
 def test_a_factory_must_return_a_module(project: Path) -> None:

@@ -13,7 +13,7 @@ from model_build import explain, rules
 from model_build.manifest import Deploy
 from model_build.passes import PASSES
 from model_build.schema import spec_schema, summary
-from model_build.spec import CONTENT_TYPES, SECTIONS, Optimize, PytorchSource, Spec, Step, merged
+from model_build.spec import CONTENT_TYPES, SECTIONS, Optimize, PytorchSource, Spec, Step, merged, seconds
 
 SPEC: dict[str, Any] = {
     "name": "x",
@@ -111,3 +111,14 @@ def test_every_key_of_deploy_has_a_default_so_that_an_overlay_completes_like_it(
     assert Deploy() is not None
     definitions = spec_schema()["$defs"]
     assert all("required" not in definitions[name] for name in ("Deploy", "InstanceRange", "Autoscaling"))
+
+
+def test_auto_is_a_word_or_keys_and_candidates_stay_explicit() -> None:
+    word, keys = (
+        explain.validate(Spec, {"name": "m", "task": "tensor", "source": {"onnx": {"path": "m.onnx"}}, "optimize": given})
+        for given in ("auto", {"auto": True, "budget": "90s", "candidates": [[], ["quantize_dynamic"]]})
+    )
+    assert word.optimize == Optimize(auto=True)
+    assert (keys.optimize.auto, seconds(keys.optimize.budget)) == (True, 90)
+    assert [[step.name for step in one] for one in keys.optimize.candidates] == [[], ["quantize_dynamic"]]
+    assert [seconds(one) for one in ("10m", "2h")] == [600, 7200]
