@@ -92,6 +92,8 @@ def start(
                     "slipway local stop, then start it again"
                 )
             say(f"the local AWS runs already on {running.endpoint}")
+            if running.started < _newest_code():
+                say("it runs older code than this checkout's; to renew it: slipway local stop, then slipway up")
             return running
         if is_held(directory):
             raise LocalCloudError(
@@ -101,6 +103,12 @@ def start(
         if speed is not None:
             arguments = (*arguments, "--speed", f"{speed:g}")
         return _launch(directory, port, say, arguments)
+
+
+def _newest_code() -> float:
+    """When the code of the server and its replicas was last changed, seconds since the epoch."""
+    checkout = Path(__file__).resolve().parents[1]
+    return max(path.stat().st_mtime for room in ("localcloud", "serving") for path in (checkout / room).rglob("*.py"))
 
 
 def _launch(directory: Path, port: int | None, say: Progress, arguments: tuple[str, ...]) -> Server:

@@ -51,8 +51,7 @@ def write(factory: Factory, key: str, spec: Spec, root: Path, directory: Path) -
 
     config = serving_config(spec, root)
     encode = TASKS[spec.task].encode
-    with factories.opened(root):
-        samples, labels = _checked(factories.call(factory.factory, factory.args, root, key), key, factory, spec)
+    samples, labels = called(factory, key, spec, root)
     groups: dict[tuple[Any, ...], list[tuple[Batch, int]]] = {}
     for index, (sample, label) in enumerate(zip(samples, labels, strict=True)):
         try:
@@ -73,6 +72,12 @@ def write(factory: Factory, key: str, spec: Spec, root: Path, directory: Path) -
         np.save(directory / f"{number}.labels.npy", np.array([label for _, label in members], np.int64))
         written.append({"count": len(members), "inputs": names})
     (directory / INDEX).write_text(json.dumps(written) + "\n", encoding="utf-8")
+
+
+def called(factory: Factory, key: str, spec: Spec, root: Path) -> tuple[Sequence[Any], Any]:
+    """The samples of a factory, decoded as an endpoint has them, and their labels. Raises UserError."""
+    with factories.opened(root):
+        return _checked(factories.call(factory.factory, factory.args, root, key), key, factory, spec)
 
 
 def _checked(result: Any, key: str, factory: Factory, spec: Spec) -> tuple[Sequence[Any], Any]:

@@ -103,6 +103,23 @@ def compare(
     return _measured(workshop, _with_keys(workshop, candidates, built), data, settings, 0)
 
 
+def afresh(workshop: Workshop, models: Mapping[str, Model]) -> dict[str, Evidence]:
+    """The evidence of some models and the source, measured now whatever the cache knows. Raises UserError."""
+    evaluation = workshop.spec.data.evaluation
+    built: dict[str, Model | None] = {SOURCE: None, **models}
+    settings = workshop.spec.measure.model_copy(update={"rounds": max(FEWEST, workshop.spec.measure.rounds)})
+    latencies, scores = measure.measure(
+        [_subject(workshop, label, model) for label, model in built.items()],
+        workshop.samples(evaluation, "data.evaluation").directory,
+        workshop.output_names,
+        settings,
+        clients=settings.clients if workshop.spec.gates.throughput else 0,
+        score=list(built) if evaluation else (),
+        progress=workshop.progress,
+    )
+    return {label: _evidence(workshop, model, latencies[label], scores.get(label)) for label, model in built.items()}
+
+
 def _with_keys(
     workshop: Workshop, candidates: Sequence[Candidate], built: Mapping[str, Model]
 ) -> dict[str, tuple[str, Model | None]]:

@@ -131,8 +131,13 @@ def _number(value: float) -> str:
 
 
 def missed_table(results: Mapping[str, Iterable[GateResult]]) -> str:
-    """The missed gates of every candidate as aligned lines of plain text."""
-    rows = [(label, *gate_cells(result)) for label, gates in results.items() for result in gates if not result.passed]
+    """The missed gates of every candidate as aligned lines of plain text.
+
+    What is not resolved is left out where something else is missed, as nothing more was measured then.
+    """
+    missed = {label: [one for one in gates if not one.passed] for label, gates in results.items()}
+    broken = {label: [one for one in gates if not one.unresolved] for label, gates in missed.items()}
+    rows = [(label, *gate_cells(one)) for label, gates in missed.items() for one in broken[label] or gates]
     heading = ("candidate", "gate", "limit", "measured", "")
     widths = [max(len(row[column]) for row in (heading, *rows)) for column in range(len(heading))]
     return "\n".join(

@@ -81,8 +81,8 @@ def _labels(spec: Spec) -> Iterator[Finding]:
     classification = spec.task.endswith("-classification")
     if classification and len(spec.labels) < 2:
         yield Finding(("labels",), f"{spec.task} needs the names of at least 2 classes", (("task",),))
-    if not classification and spec.labels:
-        yield Finding(("labels",), f"the task {spec.task} has no classes", (("task",),))
+    if not classification and len(spec.labels) == 1:
+        yield Finding(("labels",), "one class is none: give at least 2, or leave labels out", (("task",),))
     for index, label in enumerate(spec.labels):
         if (first := spec.labels.index(label)) != index:
             yield Finding(("labels", index), f"'{label}' is labels[{first}] already; every class has its own name")

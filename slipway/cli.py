@@ -21,6 +21,7 @@ COMMANDS = {
     "up": "Build everything and run it on this machine, with one prediction each.",
     "down": "Destroy the local stack and stop what was started.",
     "invoke": "Send a request to a deployed model.",
+    "diagnose": "Measure what runs against what was built: which gate is missed, what would hold?",
     "local": "Start, stop and look at the local AWS.",
     "env": "Print the variables with which plain pulumi works locally.",
     "export-state": "Write a source's weights as safetensors, HDF5, joblib or pickle.",

@@ -56,9 +56,9 @@ class Local:
         from localcloud import daemon
 
         with console.step("local AWS"), mendable():
-            server = daemon.start(self.cloud, port=port, speed=speed)
+            server = daemon.start(self.cloud, port=port, speed=speed, progress=console.note)
             pace = f", clock {server.speed:g} times as fast" if server.speed != 1 else ""
-            console.note(f"{server.endpoint} (process {server.pid}{pace})")
+            console.note(f"process {server.pid}{pace}")
         return server
 
     def stop(self) -> bool:

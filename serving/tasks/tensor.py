@@ -2,7 +2,8 @@
 
 Requests: `application/json` `{"inputs": {name: nested list}}` (or the list alone for a model of one input), or
 `application/x-npy` for a model of one input; the first axis is the batch. Answers: `{"outputs": {name: nested list}}`,
-or `application/x-npy` where the client accepts it and there is one output.
+or `application/x-npy` where the client accepts it and there is one output. Where the model has labels, `"labels"`
+beside the outputs names each row's class: the highest value of the first output, (batch, classes).
 """
 
 from __future__ import annotations
@@ -64,8 +65,18 @@ def postprocess(outputs: Arrays, config: ServingConfig) -> list[Arrays]:
 
 
 def answer(outputs: Arrays, request: Request, config: ServingConfig) -> Any:
-    """What the client gets, `{"outputs": {name: array}}`; the arrays become nested lists in JSON."""
-    return {"outputs": outputs}
+    """What the client gets, `{"outputs": {name: array}}`; the arrays become nested lists in JSON.
+
+    Raises ModelError where the model has labels, and its first output is not (batch, labels).
+    """
+    if not config.labels:
+        return {"outputs": outputs}
+    scores = outputs[_section(config).outputs[0]]
+    if scores.ndim != 2 or scores.shape[1] != len(config.labels):
+        raise ModelError(
+            f"the model's first output has shape {scores.shape}, but there are {len(config.labels)} labels"
+        )
+    return {"outputs": outputs, "labels": [config.label(index) for index in scores.argmax(axis=1).tolist()]}
 
 
 def input_axes(config: ServingConfig) -> dict[str, dict[int, str]]:

@@ -41,7 +41,7 @@ def command(root: Path, name: str, file: str | None, text: str | None, kind: str
         body, kind = Path(file).read_bytes(), kind or content_type(Path(file))
     else:
         body, kind = _own_sample(root, name)
-    answer = predict(_runtime(root, environment), f"{name}-{environment}", body, kind)
+    answer = predict(client_of(root, environment, "sagemaker-runtime"), f"{name}-{environment}", body, kind)
     click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
 
 
@@ -56,11 +56,13 @@ def _own_sample(root: Path, name: str) -> tuple[bytes, str]:
     return found
 
 
-def _runtime(root: Path, environment: str) -> Any:
+def client_of(root: Path, environment: str, service: str) -> Any:
+    """A boto3 client of the cloud that an environment is in. Raises UserError where the local one does not run."""
     if environment == "local":
         from slipway.local import Local, client
 
-        return client("sagemaker-runtime", Local(root).endpoint())
+        return client(service, Local(root).endpoint())
     import boto3
 
-    return boto3.client("sagemaker-runtime")
+    make: Any = boto3.client  # its stubs know service names as literals only
+    return make(service)

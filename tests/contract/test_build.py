@@ -139,7 +139,7 @@ def test_a_build_publishes_the_artifact_the_manifest_and_the_report(built: Path)
         "export_onnx → quantize_static(samples=32)",
     ]
     for one in (report["source"], *report["candidates"]):
-        assert len(one["rounds_ms"]) == 2
+        assert len(one["rounds_ms"]) >= 2  # more, where it was not clear whether a pass pays
         measured = one["measurement"]
         assert 0 < measured["latency_p50_ms"] <= measured["latency_p95_ms"]
         assert measured["memory_peak_mb"] > 20

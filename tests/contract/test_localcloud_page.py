@@ -112,7 +112,7 @@ def test_the_page_shows_endpoints_rollouts_and_scaling_as_they_happen_and_predic
         cloud.config("shown-2", "shown-2", 3)
         routing = {
             "Type": "CANARY",
-            "WaitIntervalInSeconds": 180,
+            "WaitIntervalInSeconds": 900,
             "CanarySize": {"Type": "INSTANCE_COUNT", "Value": 1},
         }
         cloud.sagemaker.update_endpoint(
@@ -122,6 +122,8 @@ def test_the_page_shows_endpoints_rollouts_and_scaling_as_they_happen_and_predic
         )
         wait_for(lambda: "the canary bakes" in browser.run(text), "the rollout's stage")
         wait_for(lambda: "33 % of the traffic" in browser.run(text), "the canary's share")
+        lines = "document.querySelectorAll('#endpoint-shown svg.spark polyline').length"
+        wait_for(lambda: browser.run(lines) >= 3, "lines of requests, errors and latency")
         if folder := os.environ.get("SLIPWAY_SCREENSHOTS"):
             time.sleep(1)
             taken = browser.command("Page.captureScreenshot", format="png", captureBeyondViewport=True)
@@ -131,7 +133,6 @@ def test_the_page_shows_endpoints_rollouts_and_scaling_as_they_happen_and_predic
     finally:
         stop.set()
         worker.join()
-    assert browser.run("document.querySelectorAll('#endpoint-shown svg.spark polyline').length") >= 3
     browser.run(
         "document.querySelector('#endpoint-shown details').open = true;"
         "document.querySelector('#endpoint-shown textarea').value = '{}';"

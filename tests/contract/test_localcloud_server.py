@@ -42,7 +42,7 @@ def get(port: int, path: str, **headers: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def test_start_returns_the_server_that_runs_and_stop_ends_it(tmp_path: Path) -> None:
+def test_start_returns_the_server_that_runs_and_stop_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     server = daemon.start(tmp_path, progress=said.append, arguments=FAKE)
     try:
@@ -53,6 +53,9 @@ def test_start_returns_the_server_that_runs_and_stop_ends_it(tmp_path: Path) -> 
         assert (state["pid"], state["port"]) == (server.pid, server.port)
         assert server.log.read_text().count("serves on") == 1
         assert said[-1] == f"the local AWS runs already on {server.endpoint}"
+        monkeypatch.setattr(daemon, "_newest_code", lambda: server.started + 1)
+        daemon.start(tmp_path, progress=said.append)
+        assert said[-1].startswith("it runs older code than this checkout's")
         with pytest.raises(LocalCloudError, match=f"already runs on port {server.port}.*slipway local stop"):
             daemon.start(tmp_path, port=server.port + 1)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -201,6 +202,7 @@ def _served(artifact: Path, forest: Any) -> float:
     result = subprocess.run(
         [sys.executable, "-c", code, str(artifact), str(artifact.parent / "x.json")],
         cwd=artifact / "code",
+        env=os.environ | {"SM_MODEL_DIR": str(artifact)},
         capture_output=True,
         text=True,
         check=True,

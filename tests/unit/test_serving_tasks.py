@@ -7,6 +7,7 @@ import io
 import json
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -441,3 +442,17 @@ class TestTensor:
             {"a": 0, "b": [0, 1]},
             {"a": 1, "b": [2, 3]},
         ]
+
+    def test_labels_name_the_class_of_each_row_beside_the_outputs(self) -> None:
+        config = replace(TWO, labels=("no", "yes"))
+        outputs = {"a": np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]), "b": np.arange(3)}
+        answer = tensor.answer(outputs, Request([], single=False), config)
+        assert answer["labels"] == ["no", "yes", "no"]
+        assert answer["outputs"] is outputs
+        assert "labels" not in tensor.answer(outputs, Request([], single=False), replace(TWO, labels=()))
+
+    def test_labels_that_the_first_output_does_not_have_are_told(self) -> None:
+        config = replace(TWO, labels=("no", "maybe", "yes"))
+        for scores in (np.ones((2, 2)), np.ones(3)):
+            with pytest.raises(ModelError, match="but there are 3 labels"):
+                tensor.answer({"a": scores, "b": scores}, Request([], single=False), config)
