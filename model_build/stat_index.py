@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +77,7 @@ def environment() -> Environment:
     parts: list[Any] = [FORMAT, sys.version, os.uname().machine if hasattr(os, "uname") else sys.platform]
     newest = 0
     for folder in sys.path:
-        parts.append((folder, _names(folder) if os.path.isdir(folder) else ""))
+        parts.append((folder, _names(folder, _importable) if os.path.isdir(folder) else ""))
     for room in ("model_build", "serving"):
         for folder, subfolders, names in os.walk(os.path.join(SLIPWAY, room)):
             subfolders[:] = sorted(name for name in subfolders if name not in IGNORED)
@@ -160,7 +160,12 @@ def _stat(path: str) -> list[int]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
-def _names(folder: str) -> str:
+def _names(folder: str, which: Callable[[str], bool] = lambda name: True) -> str:
     """Digest of a folder's names, without those that no key depends on."""
     names = [name for name in os.listdir(folder) if name[0] != "." and name not in IGNORED and name[-4:] != ".pyc"]
-    return hashlib.sha256("\0".join(sorted(names)).encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256("\0".join(sorted(filter(which, names))).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _importable(name: str) -> bool:
+    """Whether a name in a folder of `sys.path` can be a module, or say what is installed: not everything there is."""
+    return "." not in name or name.endswith((".py", ".pth", ".dist-info", ".egg-info"))

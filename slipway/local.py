@@ -199,6 +199,15 @@ class Stack:
         latest: dict[str, Any] = json.loads(path.read_bytes()).get("checkpoint", {}).get("latest") or {}
         return latest
 
+    def recorded_on(self, endpoint: str) -> bool:
+        """Whether the state was made on the local cloud at `endpoint`; one that started anew may have another port."""
+        providers = [
+            resource.get("inputs", {})
+            for resource in self.checkpoint().get("resources") or []
+            if resource.get("type") == "pulumi:providers:aws"
+        ]
+        return all(f'"{endpoint}"' in str(inputs.get("endpoints")) for inputs in providers)
+
     def recover(self, sagemaker: Any) -> list[str]:
         """Mends what an interrupted run left: a lock of a dead process, operations that never finished.
 

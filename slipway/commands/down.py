@@ -24,8 +24,8 @@ def command(root: Path) -> None:
         stack = Stack(local, engine.pulumi, local.process_environment(engine, server.endpoint if server else None))
         with console.step("pulumi destroy"):
             stack.select()
-            if server is None:
-                # What the stack describes lived in the local AWS and ended with it: only the record is left.
+            if server is None or not stack.recorded_on(server.endpoint):
+                # What the stack describes lived in a local AWS that has ended: only the record is left.
                 stack.require("stack", "rm", STACK, "--yes", "--force", "--preserve-config")
             else:
                 stack.recover(client("sagemaker", server.endpoint))

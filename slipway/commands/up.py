@@ -38,10 +38,11 @@ def command(root: Path, port: int | None) -> None:
         stack.select()
         for line in stack.recover(client("sagemaker", server.endpoint)):
             console.note(line)
-        # --refresh: the local AWS forgets everything when it restarts, and the state must notice.
-        stack.show(
-            "up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", "--stack", "local", console=console
-        )
+        # --refresh: the local AWS forgets everything when it restarts, and the state must notice. A refresh asks the
+        # address in the state; --run-program takes the program's, at the price of running it twice.
+        moved = () if stack.recorded_on(server.endpoint) else ("--run-program",)
+        options = ("--yes", "--skip-preview", "--suppress-outputs", "--stack", "local", "--refresh", *moved)
+        stack.show("up", *options, console=console)
     endpoints = stack.outputs()["endpoints"]
     with console.step("one prediction from each endpoint"):
         rows = [_try_out(root, name, endpoint, server.endpoint) for name, endpoint in sorted(endpoints.items())]

@@ -99,7 +99,7 @@ def assert_whole(root: Path, *names: str) -> None:
     for name in names:
         folder = root / "build" / name
         assert verify(read_manifest(folder / "manifest.json"), folder, root) == []
-    assert {path.name for path in (root / "build").iterdir()} == {".cache", *names}
+    assert {path.name for path in (root / "build").iterdir() if path.is_dir()} == {".cache", *names}
     assert not list((root / "build" / ".cache" / "nodes").glob("tmp-*"))
 
 

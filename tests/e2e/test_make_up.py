@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -170,9 +171,16 @@ def test_an_edited_spec_stops_pulumi_until_it_is_built(checkout: Checkout) -> No
 
 def test_a_killed_local_aws_leaves_no_replica_and_make_up_heals_it(checkout: Checkout) -> None:
     assert len(checkout.replicas()) >= len(MODELS)
+    port = checkout.server()["port"]
     os.kill(checkout.server()["pid"], signal.SIGKILL)
     assert _wait(lambda: not checkout.replicas()), checkout.replicas()
-    checkout.run("make", "up")
+    with socket.socket() as taken:
+        # Somebody else takes its port meanwhile, so that it comes up on another one than the state knows.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        checkout.run("make", "up")
+    assert checkout.server()["port"] != port
     names = {endpoint["EndpointName"] for endpoint in checkout.client("sagemaker").list_endpoints()["Endpoints"]}
     assert names == {f"{model}-local" for model in MODELS}
 

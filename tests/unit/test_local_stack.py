@@ -95,3 +95,12 @@ def test_exported_lines_survive_a_shell(tmp_path: Path) -> None:
     value = "a b'c$HOME"
     script = export_lines({"X": value}) + '\nprintf %s "$X"'
     assert subprocess.run(["sh", "-c", script], check=True, stdout=subprocess.PIPE, text=True).stdout == value
+
+
+def test_a_state_of_another_port_is_told_apart(stack: Stack) -> None:
+    assert stack.recorded_on("http://127.0.0.1:4566")
+    inputs = {"endpoints": '[{"s3":"http://127.0.0.1:4566"}]'}
+    state(stack, resources=[{"type": "pulumi:providers:aws", "inputs": inputs}])
+    assert stack.recorded_on("http://127.0.0.1:4566")
+    assert not stack.recorded_on("http://127.0.0.1:45661")
+    assert not stack.recorded_on("http://127.0.0.1:456")

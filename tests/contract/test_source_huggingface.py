@@ -19,6 +19,8 @@ from model_build.quiet import quiet
 from model_build.sources import huggingface, open_module
 from model_build.spec import Spec
 
+pytestmark = pytest.mark.contract
+
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 TEXT = {"task": "text-classification", "labels": ["no", "maybe", "yes"], "text": {"tokenizer": "tokenizer.json"}}
 IMAGE = {"task": "image-classification", "labels": ["a", "b"], "image": {"size": [8, 8]}}
