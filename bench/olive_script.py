@@ -19,10 +19,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 # Two faults of Olive 0.13, mended here so that it is measured at its best. It takes every dict for a possible resource,
 # and with pydantic 2.14 the missing `type` of one ends the run.
-_missing = CaseInsensitiveEnum._missing_.__func__  # type: ignore[attr-defined]
-CaseInsensitiveEnum._missing_ = classmethod(  # type: ignore[assignment]
-    lambda cls, value: _missing(cls, value) if isinstance(value, str) else None
-)
+_missing = CaseInsensitiveEnum._missing_.__func__
+CaseInsensitiveEnum._missing_ = classmethod(lambda cls, value: _missing(cls, value) if isinstance(value, str) else None)
 
 _update = FootprintNode.update
 
@@ -34,7 +32,7 @@ def _updated(node: FootprintNode, **values: Any) -> None:
     _update(node, **values)
 
 
-FootprintNode.update = _updated  # type: ignore[method-assign]
+FootprintNode.update = _updated
 
 
 class Batches:
@@ -93,5 +91,6 @@ def load(_: str | None = None) -> torch.nn.Module:
 
     spec = loading.load(PROJECT / "specs" / f"{os.environ['SLIPWAY_BENCH_MODEL']}.yaml", PROJECT)
     opened = open_module(spec, PROJECT)
-    assert opened.load is not None
+    if opened.load is None:
+        raise TypeError(f"{spec.name} has no PyTorch source")
     return opened.load().eval()

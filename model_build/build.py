@@ -8,7 +8,6 @@ after the first arrow, one whose gates or deployment changed imports neither tor
 
 from __future__ import annotations
 
-import errno
 import json
 import platform
 import shutil
@@ -36,7 +35,7 @@ from model_build import (
 )
 from model_build.cache import Cache
 from model_build.candidates import Candidate
-from model_build.errors import GatesMissed, SpecError, UserError
+from model_build.errors import DISK_FULL, GatesMissed, SpecError, UserError
 from model_build.evidence import SOURCE, Evidence, gather
 from model_build.inputs import LIBRARIES, Inputs, versions
 from model_build.manifest import (
@@ -57,7 +56,6 @@ from model_build.watched import watched
 from model_build.workshop import Workshop
 
 FOLDER = "build"
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)

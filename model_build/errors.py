@@ -5,8 +5,12 @@ All of them are here, so that their wording stays one voice. `ManifestError` is 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import Any
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Of an OSError: there is no room for what is to be written."""
 
 
 def _restored(kind: type[UserError], arguments: tuple[Any, ...], values: dict[str, Any]) -> UserError:

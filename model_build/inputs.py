@@ -63,7 +63,8 @@ class Inputs:
             ),
             python=platform.python_version(),
             machine=platform.machine(),
-            code=_code((SLIPWAY / "model_build").rglob("*.py")) | _code(serving_files()),
+            code=_code(path for path in (SLIPWAY / "model_build").rglob("*") if path.suffix in (".py", ".html"))
+            | _code(serving_files()),
         )
 
     def source_key(self) -> str:

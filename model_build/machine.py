@@ -47,6 +47,12 @@ def resting() -> Iterator[None]:
             _held.depth = before
 
 
+def pause() -> None:
+    """Lets who waits to measure do it now. For long work, between two of its steps."""
+    with resting():
+        pass
+
+
 @contextmanager
 def measuring() -> Iterator[None]:
     """Encloses what is measured: no other build of this user works or measures then."""

@@ -17,6 +17,8 @@ from typing import Any
 
 FORMAT = 1
 FOLDER = os.path.join("build", ".cache", "index")
+PATH = tuple(sys.path)
+"""Where modules are looked for, before libraries add to it (onnxruntime.transformers does)."""
 SLIPWAY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 IGNORED = frozenset({"__pycache__", "build", "node_modules"})
 """Folders whose content no key depends on; hidden ones and `*.pyc` are not looked at either."""
@@ -72,17 +74,17 @@ def tick(now: int) -> int:
     return TICK if now % 1_000_000_000 else COARSE_TICK
 
 
-def environment() -> Environment:
+def environment(path: Iterable[str] = PATH) -> Environment:
     """The interpreter, the installed distributions (whose folders carry their versions) and Slipway's own code."""
     parts: list[Any] = [FORMAT, sys.version, os.uname().machine if hasattr(os, "uname") else sys.platform]
     newest = 0
-    for folder in sys.path:
+    for folder in path:
         parts.append((folder, _names(folder, _importable) if os.path.isdir(folder) else ""))
     for room in ("model_build", "serving"):
         for folder, subfolders, names in os.walk(os.path.join(SLIPWAY, room)):
             subfolders[:] = sorted(name for name in subfolders if name not in IGNORED)
             for name in sorted(names):
-                if name.endswith(".py"):
+                if name.endswith((".py", ".html")):
                     path = os.path.join(folder, name)
                     status = _stat(path)
                     newest = max(newest, status[2])

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from model_build import machine
 from model_build.cache import synchronise
 from model_build.calling import parameter_names, select_outputs
 from model_build.errors import UserError
@@ -79,6 +80,7 @@ def fit(
                 optimizer.step()
                 after_step()
             _keep(module, optimizer, epoch + 1, context)
+            machine.pause()
             elapsed = time.monotonic() - started
             context.progress(f"epoch {epoch + 1}/{config.epochs}  loss {total / steps:.4f}  {elapsed:.1f} s")
     module.eval()

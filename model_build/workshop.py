@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from model_build import architecture, cache, datasets, package
 from model_build.cache import Cache, Node
 from model_build.candidates import Step
-from model_build.errors import UserError
+from model_build.errors import DISK_FULL, UserError
 from model_build.inputs import Inputs
 from model_build.passes.base import Context, InstructionSet, Model
 from model_build.progress import Progress
@@ -189,6 +189,8 @@ class Workshop:
         except UserError:
             raise
         except Exception as error:  # the libraries below have no common base, and a model may be beyond them
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
+                raise
             raise UserError(
                 f"{step.label} failed: {type(error).__name__}: {str(error).strip()[:500]}",
                 f"leave {step.name} out of this candidate, or change its options",

@@ -11,7 +11,7 @@ def main() -> None:
     try:
         code = fastpath.run(sys.argv[1:])
     except BrokenPipeError:  # whoever reads the output has seen enough
-        sys.stdout = None  # type: ignore[assignment]  # or the interpreter tries again as it ends
+        sys.stdout = None  # or the interpreter tries again as it ends
         code = 0
     if code is None:
         from slipway.cli import main as long_way

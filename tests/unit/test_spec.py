@@ -115,7 +115,9 @@ def test_every_key_of_deploy_has_a_default_so_that_an_overlay_completes_like_it(
 
 def test_auto_is_a_word_or_keys_and_candidates_stay_explicit() -> None:
     word, keys = (
-        explain.validate(Spec, {"name": "m", "task": "tensor", "source": {"onnx": {"path": "m.onnx"}}, "optimize": given})
+        explain.validate(
+            Spec, {"name": "m", "task": "tensor", "source": {"onnx": {"path": "m.onnx"}}, "optimize": given}
+        )
         for given in ("auto", {"auto": True, "budget": "90s", "candidates": [[], ["quantize_dynamic"]]})
     )
     assert word.optimize == Optimize(auto=True)

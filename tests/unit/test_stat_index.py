@@ -116,13 +116,14 @@ def test_code_of_ours_that_changed_just_now_is_not_trusted_either(project: Path)
     assert outcome(project) is None
 
 
-def test_the_environment_changes_with_what_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
+def test_the_environment_changes_with_what_is_installed(tmp_path: Path) -> None:
+    path = (*sys.path, str(tmp_path))
     (tmp_path / "thing-1.0.dist-info").mkdir()
-    before = stat_index.environment().digest
-    assert stat_index.environment().digest == before
+    before = stat_index.environment(path).digest
+    (tmp_path / "a file of another kind.data").write_text("")
+    assert stat_index.environment(path).digest == before
     (tmp_path / "thing-1.0.dist-info").rename(tmp_path / "thing-1.1.dist-info")
-    assert stat_index.environment().digest != before
+    assert stat_index.environment(path).digest != before
 
 
 def test_what_is_watched_is_every_input_and_where_others_could_turn_up(tmp_path: Path) -> None:
