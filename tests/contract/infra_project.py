@@ -20,8 +20,8 @@ from built_models import write_model
 from localcloud_rig import REAL, Cloud, running
 from serving_artifacts import MATRIX, SECTIONS, write_artifact
 
-from model_build.manifest import Manifest
 from model_build.archive import pack
+from model_build.manifest import Manifest
 from model_build.package import contents
 from model_build.spec import Spec
 from toolchain.engine import Engine
