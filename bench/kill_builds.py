@@ -67,6 +67,8 @@ def main() -> int:
             partial += published.exists() and not whole(published, root)
             build(root)
             different += digest(published) != expected
+            if number % 20 == 0:
+                print(f"{killed} of {options.kills} killed", file=sys.stderr, flush=True)
         shutil.rmtree(published)
         build(root)
         left = [path.name for path in (root / "build").glob(".model-0.*")] + [
