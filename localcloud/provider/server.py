@@ -236,6 +236,8 @@ def _reported(context: Any) -> Iterator[Callable[[InitializationFailed, Values, 
 
 def main() -> int:
     """Serves until the engine ends the process, or is gone itself."""
+    # Before the engine hears of us: once it knows the port it may be killed, and we would watch who adopted us.
+    engine = os.getppid()
     _forget_the_environment()
     # The engine ends its plugins by SIGINT and kills them 5 s later. A terminal's ^C does not come here: the engine
     # starts plugins in process groups of their own, and says Cancel where a wait has to stop.
@@ -253,7 +255,7 @@ def main() -> int:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)  # the engine reads it
-    threading.Thread(target=_watch_parent, args=(os.getppid(), ended), daemon=True).start()
+    threading.Thread(target=_watch_parent, args=(engine, ended), daemon=True).start()
     ended.wait()
     server.stop(GRACE).wait()
     return 0

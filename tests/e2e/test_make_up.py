@@ -207,7 +207,7 @@ def test_make_down_leaves_no_process_and_no_resource(checkout: Checkout) -> None
     server = checkout.server()
     checkout.run("make", "down")
     assert _wait(lambda: not checkout.replicas())
-    assert not _runs(server["pid"])
+    assert _wait(lambda: not _runs(server["pid"]))
     with pytest.raises(EndpointConnectionError):
         boto3.client(
             "sagemaker",

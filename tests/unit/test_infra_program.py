@@ -1,5 +1,6 @@
 """The whole program on a recording engine: what it declares, from which inputs, in which order."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -13,6 +14,16 @@ from built_models import write_model
 from pulumi.runtime import rpc
 
 from infra import model_endpoint, program
+
+# Kept for as long as Python runs: the SDK holds on to it, and one that is dropped open is a warning.
+LOOP = asyncio.new_event_loop()
+
+
+@pytest.fixture(autouse=True)
+def event_loop() -> None:
+    """The SDK takes the thread's event loop, of which an earlier test that ran `asyncio.run` leaves none."""
+    asyncio.set_event_loop(LOOP)
+
 
 # The SDK warns about its own deprecated classes when its S3 module is imported, whether or not they are used.
 pytestmark = pytest.mark.filterwarnings("ignore:aws.s3/:DeprecationWarning", "ignore:s3.BucketV2:DeprecationWarning")
