@@ -8,16 +8,7 @@ from typing import Any
 
 from model_build.errors import UserError
 from model_build.manifest import Manifest
-
-CONTENT_TYPES = {
-    ".json": "application/json",
-    ".txt": "text/plain",
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".wav": "audio/wav",
-    ".npy": "application/x-npy",
-}
+from model_build.spec import CONTENT_TYPES
 
 
 def content_type(path: Path) -> str:
