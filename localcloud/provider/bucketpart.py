@@ -10,20 +10,23 @@ from collections.abc import Callable
 from botocore.exceptions import ClientError
 
 from localcloud.provider.cloud import Cloud
-from localcloud.provider.declarations import Create, Delete, Read, Update
+from localcloud.provider.declarations import REGION, Property, Resource, text
 from localcloud.provider.errors import code_of
 from localcloud.provider.values import Values
 
 NO_BUCKET = "NoSuchBucket"
 
 
-def lifecycle(
+def bucket_part(
+    label: str,
+    inputs: dict[str, Property],
     put: Callable[[Cloud, Values], object],
     get: Callable[[Cloud, str], Values],
     remove: Callable[[Cloud, str], object],
-    absent: tuple[str, ...],
-) -> tuple[Create, Read, Update, Delete]:
-    """`absent` are the error codes that say that the bucket has no such part."""
+    absent: tuple[str, ...] = (),
+    rejected: tuple[str, ...] = (),
+) -> Resource:
+    """`inputs` are those beside bucket and region; `absent` the error codes that say that there is no such part."""
 
     def create(cloud: Cloud, inputs: Values) -> str:
         put(cloud, inputs)
@@ -47,4 +50,14 @@ def lifecycle(
             if code_of(error) not in (NO_BUCKET, *absent):
                 raise
 
-    return create, read, update, delete
+    return Resource(
+        label=label,
+        inputs={"bucket": text(required=True, force_new=True), "region": REGION, **inputs},
+        rejected=rejected,
+        outputs=(),
+        import_id="the bucket's name",
+        create=create,
+        read=read,
+        update=update,
+        delete=delete,
+    )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from localcloud.provider.apishape import from_api, tag_list, tag_map, to_api
-from localcloud.provider.bucketpart import lifecycle
+from localcloud.provider.bucketpart import bucket_part
 from localcloud.provider.cloud import Cloud
-from localcloud.provider.declarations import REGION, Property, Resource, flag, integer, obj, objects, text
+from localcloud.provider.declarations import Property, flag, integer, obj, objects, text
 from localcloud.provider.values import Values
 
 SIZES = {"objectSizeGreaterThan": integer(), "objectSizeLessThan": integer()}
@@ -72,21 +72,12 @@ def _from_api(rule: Any) -> Values:
     return result
 
 
-create, read, update, delete = lifecycle(
+RESOURCE = bucket_part(
+    "S3 BucketLifecycleConfiguration",
+    {"rules": RULES},
     _put,
     _get,
     lambda cloud, bucket: cloud.s3.delete_bucket_lifecycle(Bucket=bucket),
     ("NoSuchLifecycleConfiguration",),
-)
-
-RESOURCE = Resource(
-    label="S3 BucketLifecycleConfiguration",
-    inputs={"bucket": text(required=True, force_new=True), "region": REGION, "rules": RULES},
     rejected=("expectedBucketOwner", "timeouts", "transitionDefaultMinimumObjectSize"),
-    outputs=(),
-    import_id="the bucket's name",
-    create=create,
-    read=read,
-    update=update,
-    delete=delete,
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from localcloud.provider.apishape import from_api, to_api
-from localcloud.provider.bucketpart import lifecycle
+from localcloud.provider.bucketpart import bucket_part
 from localcloud.provider.cloud import Cloud
-from localcloud.provider.declarations import REGION, Resource, obj, text
+from localcloud.provider.declarations import obj, text
 from localcloud.provider.values import Values
 
 RULE = obj({"objectOwnership": text(required=True)}, required=True)
@@ -23,20 +23,11 @@ def _get(cloud: Cloud, bucket: str) -> Values:
     return {"rule": from_api(RULE.fields, rules[0])}
 
 
-create, read, update, delete = lifecycle(
+RESOURCE = bucket_part(
+    "S3 BucketOwnershipControls",
+    {"rule": RULE},
     _put,
     _get,
     lambda cloud, bucket: cloud.s3.delete_bucket_ownership_controls(Bucket=bucket),
     ("OwnershipControlsNotFoundError",),
-)
-
-RESOURCE = Resource(
-    label="S3 BucketOwnershipControls",
-    inputs={"bucket": text(required=True, force_new=True), "region": REGION, "rule": RULE},
-    outputs=(),
-    import_id="the bucket's name",
-    create=create,
-    read=read,
-    update=update,
-    delete=delete,
 )

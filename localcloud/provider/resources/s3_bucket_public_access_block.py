@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from localcloud.provider.apishape import from_api, to_api
-from localcloud.provider.bucketpart import lifecycle
+from localcloud.provider.bucketpart import bucket_part
 from localcloud.provider.cloud import Cloud
-from localcloud.provider.declarations import REGION, Resource, flag, text
+from localcloud.provider.declarations import flag
 from localcloud.provider.values import Values
 
 FLAGS = {
@@ -27,21 +27,12 @@ def _get(cloud: Cloud, bucket: str) -> Values:
     return from_api(FLAGS, cloud.s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"])
 
 
-create, read, update, delete = lifecycle(
+RESOURCE = bucket_part(
+    "S3 BucketPublicAccessBlock",
+    FLAGS,
     _put,
     _get,
     lambda cloud, bucket: cloud.s3.delete_public_access_block(Bucket=bucket),
     ("NoSuchPublicAccessBlockConfiguration",),
-)
-
-RESOURCE = Resource(
-    label="S3 BucketPublicAccessBlock",
-    inputs={"bucket": text(required=True, force_new=True), "region": REGION, **FLAGS},
     rejected=("skipDestroy",),
-    outputs=(),
-    import_id="the bucket's name",
-    create=create,
-    read=read,
-    update=update,
-    delete=delete,
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from localcloud.provider.apishape import from_api, to_api
-from localcloud.provider.bucketpart import lifecycle
+from localcloud.provider.bucketpart import bucket_part
 from localcloud.provider.cloud import Cloud
-from localcloud.provider.declarations import REGION, Resource, flag, obj, objects, text
+from localcloud.provider.declarations import flag, obj, objects, text
 from localcloud.provider.values import Values
 
 RULES = objects(
@@ -35,21 +35,12 @@ def _get(cloud: Cloud, bucket: str) -> Values:
     return {"rules": [from_api(RULES.fields, rule) for rule in rules]}
 
 
-create, read, update, delete = lifecycle(
+RESOURCE = bucket_part(
+    "S3 BucketServerSideEncryptionConfiguration",
+    {"rules": RULES},
     _put,
     _get,
     lambda cloud, bucket: cloud.s3.delete_bucket_encryption(Bucket=bucket),
     ("ServerSideEncryptionConfigurationNotFoundError",),
-)
-
-RESOURCE = Resource(
-    label="S3 BucketServerSideEncryptionConfiguration",
-    inputs={"bucket": text(required=True, force_new=True), "region": REGION, "rules": RULES},
     rejected=("expectedBucketOwner",),
-    outputs=(),
-    import_id="the bucket's name",
-    create=create,
-    read=read,
-    update=update,
-    delete=delete,
 )

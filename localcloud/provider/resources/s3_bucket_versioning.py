@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from localcloud.provider.bucketpart import lifecycle
+from localcloud.provider.bucketpart import bucket_part
 from localcloud.provider.cloud import Cloud
-from localcloud.provider.declarations import REGION, Resource, obj, text
+from localcloud.provider.declarations import obj, text
 from localcloud.provider.values import Values
 
 DISABLED = "Disabled"  # upstream's word for a bucket that never had versions
@@ -29,20 +29,12 @@ def _remove(cloud: Cloud, bucket: str) -> None:
         cloud.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
 
 
-create, read, update, delete = lifecycle(_put, _get, _remove, ())
-
-RESOURCE = Resource(
-    label="S3 BucketVersioning",
-    inputs={
-        "bucket": text(required=True, force_new=True),
-        "region": REGION,
-        "versioningConfiguration": SETTINGS,
-    },
+RESOURCE = bucket_part(
+    "S3 BucketVersioning",
+    {"versioningConfiguration": SETTINGS},
+    _put,
+    _get,
+    _remove,
+    (),
     rejected=("expectedBucketOwner", "mfa"),
-    outputs=(),
-    import_id="the bucket's name",
-    create=create,
-    read=read,
-    update=update,
-    delete=delete,
 )
