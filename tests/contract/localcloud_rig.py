@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 import tarfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,6 +14,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from processes import wait_for
 
 from localcloud import daemon
 
@@ -42,26 +41,6 @@ def archive(files: dict[str, bytes]) -> bytes:
 def fake_model(**behaviour: Any) -> bytes:
     """An artifact for the fake serving program; see its docstring."""
     return archive({"behaviour.json": json.dumps(behaviour).encode()})
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that ended and was not reaped does not."""
-    try:
-        os.kill(pid, 0)
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (ProcessLookupError, FileNotFoundError):
-        return False
-    return state != "Z"
-
-
-def wait_for(condition: Any, what: str, seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        result = condition()
-        if result:
-            return result
-        time.sleep(0.05)
-    raise AssertionError(f"{what} did not happen within {seconds} s")
 
 
 class Cloud:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from processes import alive
 
 from toolchain.engine import Engine
 
@@ -131,16 +132,6 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.05)
-
-
-def alive(process: int) -> bool:
-    """Whether a process runs, of whomever it is a child; one that nobody has asked for its exit code has ended too."""
-    stat = Path(f"/proc/{process}/stat")
-    try:
-        os.kill(process, 0)
-        return not Path("/proc/self").exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False
 
 
 def test_a_program_comes_up_stays_unchanged_and_is_destroyed(project: Project) -> None:

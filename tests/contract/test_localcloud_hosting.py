@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from localcloud_rig import IMAGE, TRUST, Cloud, alive, fake_model, running, wait_for
+from localcloud_rig import IMAGE, TRUST, Cloud, fake_model, running
+from processes import alive, wait_for
 
 pytestmark = pytest.mark.contract
 

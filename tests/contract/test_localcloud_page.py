@@ -17,7 +17,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from localcloud_rig import FAKE, Cloud, fake_model, running, wait_for
+from localcloud_rig import FAKE, Cloud, fake_model, running
+from processes import wait_for
 
 pytestmark = pytest.mark.contract
 

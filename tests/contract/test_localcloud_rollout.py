@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from localcloud_rig import FAKE, Cloud, alive, fake_model, running, wait_for
+from localcloud_rig import FAKE, Cloud, fake_model, running
+from processes import alive, wait_for
 
 pytestmark = pytest.mark.contract
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from localcloud_rig import FAKE, Cloud, alive, fake_model, running, wait_for
+from localcloud_rig import FAKE, Cloud, fake_model, running
+from processes import alive, wait_for
 
 from localcloud import daemon
 from localcloud.errors import LocalCloudError

@@ -8,7 +8,8 @@ import signal
 from typing import Any
 
 import pytest
-from localcloud_rig import fake_model, wait_for
+from localcloud_rig import fake_model
+from processes import wait_for
 from provider_project import ENDPOINT, EVERYTHING, REGION, Project, project
 
 from localcloud.provider.resources import RESOURCES

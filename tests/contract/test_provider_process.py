@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from localcloud_rig import alive, wait_for
+from processes import alive, wait_for
 
 from localcloud.provider.install import LAUNCHER, install, is_installed, plugin_directory
 from toolchain.engine import Engine

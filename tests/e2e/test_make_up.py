@@ -21,6 +21,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from processes import alive
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -114,14 +115,6 @@ def _wait(condition: Any, seconds: float = 30) -> bool:
     return False
 
 
-def _runs(process: int) -> bool:
-    """Whether a process still does anything; one that has ended may wait for its parent to ask for its exit code."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def test_make_up_ends_with_a_real_prediction_from_each_model(checkout: Checkout) -> None:
     said = checkout.run("make", "up").stdout
     for model in MODELS:
@@ -207,7 +200,7 @@ def test_make_down_leaves_no_process_and_no_resource(checkout: Checkout) -> None
     server = checkout.server()
     checkout.run("make", "down")
     assert _wait(lambda: not checkout.replicas())
-    assert _wait(lambda: not _runs(server["pid"]))
+    assert _wait(lambda: not alive(server["pid"]))
     with pytest.raises(EndpointConnectionError):
         boto3.client(
             "sagemaker",
