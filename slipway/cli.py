@@ -16,6 +16,7 @@ import click
 
 # Name → what `--help` lists, so that listing the commands imports none of them.
 COMMANDS = {
+    "init": "Write the spec and the example code of a new model.",
     "check": "Validate specs: every problem at once, with file, line and key.",
     "build": "Optimize, measure, gate and package models.",
     "up": "Build everything and run it on this machine, with one prediction each.",

@@ -1,0 +1,1 @@
+"""An example of `slipway init`: which shape a sound wave has."""

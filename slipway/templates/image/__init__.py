@@ -1,0 +1,1 @@
+"""An example of `slipway init`: which digit a small grey picture shows."""
