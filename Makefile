@@ -8,7 +8,7 @@ UV := $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python
 TORCH ?= default
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test check lock format unit contract e2e clean dev
+.PHONY: help setup up down test check lock format unit contract e2e clean dev litert image checkov
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | expand -t 12
@@ -23,6 +23,8 @@ down: ## destroy the local stack and stop what was started
 	@if [ -x $(VENV)/bin/slipway ]; then $(VENV)/bin/slipway down; fi
 
 dev: setup $(VENV)/.ready-dev ## setup, and what tests and checks need
+
+litert: setup $(VENV)/.ready-litert ## what the pass convert_litert needs besides (0.7 GB)
 
 test: dev ## every test, end-to-end ones included
 	$(VENV)/bin/pytest
@@ -48,8 +50,14 @@ format: dev ## rewrite the code in the project's format
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-lock: $(VENV)/.uv ## resolve requirements/*.in again
+lock: $(VENV)/.uv ## resolve requirements/*.in again, keeping what fits; UPGRADE=1 takes the newest
 	$(VENV)/bin/python requirements/lock.py
+
+checkov: setup build/checkov/.ready ## checkov on what the local stack has (make up first)
+	$(VENV)/bin/python -m bench.checkov_state
+
+image: setup ## our slim serving image, with docker or podman
+	@$(VENV)/bin/slipway image build
 
 clean: down ## remove what was built here (not the user's cache)
 	rm -rf build .slipway
@@ -85,4 +93,13 @@ $(VENV)/.ready-cpu: $(VENV)/.uv requirements/build.txt requirements/torch.in pyp
 
 $(VENV)/.ready-dev: $(VENV)/.ready-$(TORCH) requirements/dev.txt
 	@$(UV) --no-deps --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.ready-litert: $(VENV)/.ready-$(TORCH) requirements/litert.txt
+	@$(UV) --no-deps --require-hashes -r requirements/litert.txt
+	@touch $@
+
+build/checkov/.ready: $(VENV)/.uv requirements/checkov.txt
+	@$(VENV)/bin/uv venv --quiet --clear --python $(VENV)/bin/python build/checkov
+	@$(VENV)/bin/uv pip install --quiet --python build/checkov/bin/python --no-deps --require-hashes -r requirements/checkov.txt
 	@touch $@

@@ -1,10 +1,12 @@
 """Locks the requirements: `make lock`. One resolution for all sets, pinned with hashes, naming no index or host.
 
+What is pinned stays as it is where it still fits; `make lock UPGRADE=1` takes the newest of everything.
 torch and what only torch needs are locked apart (torch.txt), so that `make setup TORCH=cpu` can take its small build.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,16 +14,25 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
+UPGRADE = bool(os.environ.get("UPGRADE"))
 HEADER = "# Made by `make lock` from the .in files: do not edit.\n"
 
 
-def compile_set(inputs: list[str], *options: str) -> str:
-    command = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"]
-    command += ["--no-emit-index-url", "--no-header", "--no-annotate", *options, *inputs]
-    environment_python = Path(sys.executable).parent
-    return subprocess.run(
-        [str(environment_python / command[0]), *command[1:]], cwd=HERE, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
+def compile_set(inputs: list[str], *options: str, previous: str = "") -> str:
+    """The pins of a set. Those of `previous`, an earlier one's text, are preferred."""
+    uv = Path(sys.executable).parent / "uv"
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "output.txt")
+        output.write_text("" if UPGRADE else previous)
+        command = ["pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"]
+        command += ["--no-emit-index-url", "--no-header", "--no-annotate", "--output-file", str(output)]
+        subprocess.run([str(uv), *command, *options, *inputs], cwd=HERE, check=True, stdout=subprocess.DEVNULL)
+        return output.read_text()
+
+
+def before(*sets: str) -> str:
+    """What these sets are now."""
+    return "".join(path.read_text() for name in sets if (path := HERE / f"{name}.txt").is_file())
 
 
 def pinned(text: str) -> dict[str, str]:
@@ -33,7 +44,7 @@ def pinned(text: str) -> dict[str, str]:
 
 
 def main() -> None:
-    everything = compile_set(["dev.in"])
+    everything = compile_set(["dev.in"], previous=before("dev", "torch"))
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder, "all.txt")
         # Markers stay: only the hashes go, which a constraint may not carry.
@@ -49,11 +60,32 @@ def main() -> None:
         constraints.write_text(re.sub(r"^setuptools==.*\n", "", constraints.read_text(), flags=re.M))
         shared = sorted(pinned(everything).keys() - {"setuptools"})
         apart = [option for name in shared for option in ("--no-emit-package", name)]
-        torchserve = compile_set(["torchserve.in"], "-c", str(constraints), *apart)
-        olive = compile_set(["olive.in"], "-c", str(constraints), *apart)
+        torchserve = compile_set(["torchserve.in"], "-c", str(constraints), *apart, previous=before("torchserve"))
+        olive = compile_set(["olive.in"], "-c", str(constraints), *apart, previous=before("olive"))
+        # What LiteRT's converter adds to the build's environment, installed by --no-deps: it asks for another torch.
+        built = sorted(pinned(build).keys() | pinned(torch).keys())
+        overrides = Path(folder, "overrides.txt")
+        overrides.write_text(
+            "".join(f"{name}=={pinned(everything)[name]}\n" for name in ("torch", "typing-extensions"))
+        )
+        kept = [option for name in built for option in ("--no-emit-package", name)]
+        litert = compile_set(
+            ["litert.in"], "-c", str(constraints), "--override", str(overrides), *kept, previous=before("litert")
+        )
+        # The peers of bench/serving.py run the same models with the same libraries; the rest is as each wants it.
+        models_run_by = ("numpy", "onnxruntime", "orjson", "tokenizers")
+        pins = re.findall(r"^(?:" + "|".join(models_run_by) + r")==[^\\\n]+", everything, flags=re.M)
+        constraints.write_text("\n".join(pins) + "\n")
+        peers = {
+            path.stem: compile_set([path.name], "-c", str(constraints), previous=before(path.stem))
+            for path in sorted(HERE.glob("peers-*.in"))
+        }
+    checkov = compile_set(
+        ["checkov.in"], previous=before("checkov")
+    )  # it shares nothing with the rest, and is run as a program
     sets = {"base": base, "torch": torch, "build": build, "dev": dev, "serving": serving}
-    sets |= {"torchserve": torchserve, "olive": olive}
-    for name, text in {**sets, "uv": compile_set(["uv.in"])}.items():
+    sets |= {"torchserve": torchserve, "olive": olive, "litert": litert, "checkov": checkov, **peers}
+    for name, text in {**sets, "uv": compile_set(["uv.in"], previous=before("uv"))}.items():
         (HERE / f"{name}.txt").write_text(HEADER + text)
         print(f"{name}.txt: {len(pinned(text))} packages")
 
