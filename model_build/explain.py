@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_
 
 from pydantic import BaseModel, ValidationError
 
-from model_build.spec import OPTIMIZE_FORMS, WEIGHTS_FORMS
+from model_build.deployment import FORMS
+from model_build.spec import WEIGHTS_FORMS
 from model_build.yaml_tree import Key, kind_of
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ PATTERNS = {
     "revision": "a commit of the hub, all 40 digits",
     "requirements": "a pinned package, name==version",
     "budget": "a whole number of seconds, minutes or hours, for instance 10m",
+    "interval": "a whole number of seconds, minutes or hours, for instance 5m",
+    "bake": "a whole number of seconds, minutes or hours, for instance 10m",
+    "variants": "letters, digits and single hyphens, at most 63, for instance Candidate",
     "environments": "a lower-case name of at most 21 letters, digits and hyphens, for instance prod",
 }
 
@@ -68,7 +72,7 @@ def explained(error: ValidationError, shape: type[BaseModel]) -> list[tuple[Key,
 
 def key_of(loc: tuple[str | int, ...]) -> Key:
     """pydantic's location as a key of the file: without the marks of a union's branch or of a dict's key."""
-    return tuple(part for part in loc if part not in (*WEIGHTS_FORMS, *OPTIMIZE_FORMS, "[key]"))
+    return tuple(part for part in loc if part not in (*WEIGHTS_FORMS, *FORMS, "[key]"))
 
 
 def close(given: Any, known: Iterable[str]) -> list[str]:

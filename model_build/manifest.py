@@ -1,6 +1,6 @@
 """The manifest: the only thing that crosses from building to provisioning.
 
-It is apart from the rest of `model_build` because `infra` imports it, and it alone: it depends on
+It is apart from the rest of `model_build` because `infra` imports it (with `deployment` and `capacity`): it depends on
 pydantic and the standard library, so that provisioning needs no torch, no ONNX and no YAML.
 """
 
@@ -12,13 +12,16 @@ import operator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
+
+from model_build.deployment import Autoscaling, Deploy, Frozen, InstanceRange, is_none
+
+__all__ = [
+    "FORMAT", "Artifact", "Autoscaling", "Deploy", "Frozen", "GateResult", "InstanceRange", "Manifest", "ManifestError",
+    "Measurement", "Name", "Sample", "Sha256", "file_sha256", "read_manifest", "verify",
+]  # fmt: skip
 
 FORMAT = 1
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?$")]
@@ -27,60 +30,6 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 class ManifestError(Exception):
     """A manifest that cannot be trusted; the message ends with the command that mends it."""
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class InstanceRange(Frozen):
-    min: int = Field(1, ge=1, le=1000, description="Instances that always run; also the count at the first deploy.")
-    max: int = Field(
-        1,
-        ge=1,
-        le=1000,
-        description="Instances that autoscaling may reach. Equal to `min` turns scaling off.",
-    )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.max < self.min:
-            raise ValueError(f"max ({self.max}) must be at least min ({self.min})")
-        return self
-
-
-class Autoscaling(Frozen):
-    target: float = Field(
-        600,
-        gt=0,
-        description="Invocations per minute and instance that target tracking holds "
-        "(predefined metric SageMakerVariantInvocationsPerInstance).",
-    )
-    scale_in_cooldown: int = Field(300, ge=0, le=3600, description="Seconds between two removals of instances.")
-    scale_out_cooldown: int = Field(60, ge=0, le=3600, description="Seconds between two additions of instances.")
-
-
-class Deploy(Frozen):
-    """How the model is hosted. One per environment, after the spec's overlay was applied."""
-
-    endpoint: Literal["realtime"] = Field("realtime", description="Kind of SageMaker endpoint.")
-    instance: str = Field(
-        "ml.c7i.large",
-        pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$",
-        description="SageMaker instance type. It also implies the instruction set that quantization assumes.",
-    )
-    instances: InstanceRange = Field(default_factory=InstanceRange, description="How many instances may run.")
-    autoscaling: Autoscaling = Field(default_factory=Autoscaling, description="When instances are added and removed.")
-    image: str = Field(
-        "huggingface-pytorch-inference:2.6.0-transformers5.5.3-cpu-py312-ubuntu22.04",
-        pattern=r"^[a-zA-Z0-9][\w./-]*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$",
-        description="Inference image: `repository:tag` of AWS's own registry in the stack's region, "
-        "or a whole image URI.",
-    )
-    environment: dict[str, str] = Field(
-        default_factory=dict,
-        description="Environment variables of the container. Not for secrets: they end in the manifest.",
-    )
 
 
 class Measurement(Frozen):
@@ -102,7 +51,7 @@ class Measurement(Frozen):
     throughput_rps: float | None = Field(
         None,
         description="Samples per second with several clients at once. None where no gate asks for it.",
-        exclude_if=_is_none,
+        exclude_if=is_none,
     )
 
 
@@ -113,7 +62,7 @@ class GateResult(Frozen):
     passed: bool
     # As above: where there is none, nothing is written.
     interval: tuple[float, float] | None = Field(
-        None, description="Where the true value lies, as far as the measurement tells.", exclude_if=_is_none
+        None, description="Where the true value lies, as far as the measurement tells.", exclude_if=is_none
     )
     unresolved: bool = Field(
         False,

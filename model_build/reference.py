@@ -56,6 +56,9 @@ def _objects(path: str, node: Schema, schema: Schema) -> Iterator[tuple[str, Sch
         if "properties" in inner:
             yield here, inner
             yield from _objects(f"{here}.", inner, schema)
+        each = _resolved(inner.get("items") or {}, schema)
+        if "properties" in each:
+            yield f"{here}[]", each
         many = [*inner.get("patternProperties", {}).values(), inner.get("additionalProperties")]
         for each in (_resolved(each, schema) for each in many if isinstance(each, dict)):
             if "properties" in each:

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from model_build.deployment import Deploy
 from model_build.errors import UserError
 from model_build.explain import choices, explained, validate
-from model_build.manifest import Deploy
+from model_build.hosting_rules import problems
 from model_build.passes import PASSES
-from model_build.passes.base import needs_training
+from model_build.passes.base import SERVED, needs_training
 from model_build.project_files import definitions, factories, module_file, named_paths, resolve
 from model_build.sources import huggingface
 from model_build.spec import CONTENT_TYPES, SECTIONS, Factory, HuggingfaceSource, PickledSource, Spec, merged
@@ -182,8 +183,9 @@ def _candidates(spec: Spec) -> Iterator[Finding]:
             if options is not None and needs_training(options) and spec.data.training is None:
                 message = f"{step.name} trains: give data.training, or epochs: 0"
                 yield Finding(at, message, (("data", "training"),))
-        if current is not None and current != "onnx":
-            message = f"ends as {current}, and an artifact holds onnx{_converters(current, {'onnx'})}"
+        if current is not None and current not in SERVED:
+            holds = " or ".join(sorted(SERVED, reverse=True))
+            message = f"ends as {current}, and an artifact holds {holds}{_converters(current, SERVED)}"
             yield Finding(key, message, (("source",),))
         if len(effective) == len(candidate):
             first = seen.setdefault(json.dumps(effective, sort_keys=True), index)
@@ -327,9 +329,18 @@ def _sample(spec: Spec, root: Path) -> Iterator[Finding]:
 
 
 def _environments(spec: Spec) -> Iterator[Finding]:
+    """`deploy` itself, and what each environment makes of it."""
+    found = dict.fromkeys(problems(spec.deploy))
+    for key, message in found:
+        yield Finding(("deploy", *key), message)
     for name, environment in spec.environments.items():
+        overlay: Key = ("environments", name, "deploy")
         try:
-            validate(Deploy, merged(spec.deploy.model_dump(mode="json"), environment.deploy))
+            deploy = validate(Deploy, merged(spec.deploy.model_dump(mode="json"), environment.deploy))
         except ValidationError as error:
             for key, message in explained(error, Deploy):
-                yield Finding(("environments", name, "deploy", *key), message, (("deploy", *key[:1]),))
+                yield Finding((*overlay, *key), message, (("deploy", *key[:1]),))
+            continue
+        for problem in problems(deploy):
+            if problem not in found:  # said of `deploy` already
+                yield Finding((*overlay, *problem[0]), problem[1], (("deploy", *problem[0][:1]),))

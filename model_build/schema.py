@@ -26,9 +26,6 @@ def spec_schema() -> Schema:
     definitions["Step"] = _step()
     # In pydantic's words a pass is an object; in a file it is its name.
     definitions["Optimize"]["properties"]["candidates"]["default"] = [["export_onnx"]]
-    # Not a union, of which an editor can only say that no branch fits: so it marks the very key.
-    keys = schema["properties"]["optimize"].pop("oneOf")[1]
-    schema["properties"]["optimize"] |= {"if": {"type": "string"}, "then": {"enum": ["auto"]}, "else": keys}
     overlay = definitions["Environment"]["properties"]["deploy"]
     overlay.pop("additionalProperties")
     overlay |= {"$ref": "#/$defs/Deploy"}
@@ -57,7 +54,10 @@ def _step() -> Schema:
 
 
 def _plain(schema: Any) -> Any:
-    """Without what only pydantic needs: titles made from names, and `null` beside keys that may be left out."""
+    """Without what only pydantic needs: titles made from names, and `null` beside keys that may be left out.
+
+    A word in place of keys is no union, of which an editor can only say that no branch fits: so it marks the very key.
+    """
     if isinstance(schema, list):
         return [_plain(inner) for inner in schema]
     if not isinstance(schema, dict):
@@ -70,6 +70,14 @@ def _plain(schema: Any) -> Any:
             continue
         else:
             result[key] = value if key in ("default", "enum", "const", "examples") else _plain(value)
+    words, *others = result.get("oneOf", [{}])
+    if len(others) == 1 and ("enum" in words or "const" in words):
+        del result["oneOf"]
+        result |= {
+            "if": {"type": "string"},
+            "then": {"enum": words.get("enum", [words.get("const")])},
+            "else": others[0],
+        }
     if {"type": "null"} in result.get("anyOf", []):
         branches = [branch for branch in result["anyOf"] if branch != {"type": "null"}]
         if len(branches) == 1:

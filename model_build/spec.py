@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from model_build.manifest import Deploy, Frozen, Name
+from model_build.deployment import FORMS, Deploy, Duration, Frozen, form
+from model_build.manifest import Name
 
 Task = Literal["text-classification", "image-classification", "audio-classification", "tensor"]
 
@@ -324,14 +325,6 @@ def _step(value: Any) -> Any:
     raise ValueError("a pass is `name` or `{name: {option: value}}`; a candidate is a list of them")
 
 
-Duration = Annotated[str, Field(pattern=r"^[1-9]\d{0,4}[smh]$", examples=["10m"])]
-
-
-def seconds(duration: str) -> int:
-    """Of a duration such as `90s`, `10m` or `1h`."""
-    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
-
-
 class Optimize(Frozen):
     """The ways to try, and which of those that pass every gate to take. `optimize: auto` searches for them."""
 
@@ -349,13 +342,6 @@ class Optimize(Frozen):
     budget: Duration = Field("10m", description="With `auto`: no new candidate is begun after so long.")
 
 
-OPTIMIZE_FORMS = ("in a word", "in keys")
-
-
-def _optimize_form(value: Any) -> str:
-    return OPTIMIZE_FORMS[not isinstance(value, str)]
-
-
 def _spelt_out(_: str) -> Optimize:
     return Optimize(auto=True)
 
@@ -364,9 +350,8 @@ if TYPE_CHECKING:
     Searched = Optimize
 else:  # the word is turned into the keys, so the code sees these alone
     Searched = Annotated[
-        Annotated[Literal["auto"], AfterValidator(_spelt_out), Tag(OPTIMIZE_FORMS[0])]
-        | Annotated[Optimize, Tag(OPTIMIZE_FORMS[1])],
-        Discriminator(_optimize_form),
+        Annotated[Literal["auto"], AfterValidator(_spelt_out), Tag(FORMS[0])] | Annotated[Optimize, Tag(FORMS[1])],
+        Discriminator(form),
     ]
 
 

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 import serving.tasks
 from model_build import explain, rules
-from model_build.manifest import Deploy
+from model_build.deployment import Deploy, seconds
 from model_build.passes import PASSES
 from model_build.schema import spec_schema, summary
-from model_build.spec import CONTENT_TYPES, SECTIONS, Optimize, PytorchSource, Spec, Step, merged, seconds
+from model_build.spec import CONTENT_TYPES, SECTIONS, Optimize, PytorchSource, Spec, Step, merged
 
 SPEC: dict[str, Any] = {
     "name": "x",
@@ -103,7 +103,7 @@ def test_every_pass_keeps_the_contract() -> None:
         assert one.__name__ == f"model_build.passes.{name}"
         assert one.Config().model_config.get("frozen") and one.Config().model_config.get("extra") == "forbid"
         assert isinstance(one.VERSION, int) and isinstance(one.NEEDS_CALIBRATION, bool) and callable(one.run)
-        assert one.ACCEPTS.issubset({"pytorch", "onnx"}) and one.PRODUCES in {"pytorch", "onnx"}
+        assert one.ACCEPTS.issubset({"pytorch", "onnx"}) and one.PRODUCES in {"pytorch", "onnx", "litert"}
         assert summary(one).endswith("."), f"{name}: the docstring's first line is its documentation"
 
 
