@@ -11,6 +11,7 @@ import fcntl
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from localcloud.errors import LocalCloudError
 
 HOST = "127.0.0.1"
 STATE_FILE = "server.json"
+KEPT = "state"  # the directory of what the next server brings back
 LOCK_FILE = "server.lock"
 LOG_FILE = "server.log"
 START_SECONDS = 60.0
@@ -70,10 +72,12 @@ def start(
     progress: Progress | None = None,
     arguments: tuple[str, ...] = (),
     speed: float | None = None,
+    fresh: bool = False,
 ) -> Server:
     """Starts the server of a directory, or returns the healthy one that runs there. Raises LocalCloudError.
 
-    `arguments` go to `python -m localcloud` as they are; its clock runs `speed` times as fast (1 if not given).
+    `arguments` go to `python -m localcloud` as they are; its clock runs `speed` times as fast (1 if not given). It is
+    as the directory's last server was when it ended, unless it is to be `fresh`.
     """
     say = progress or (lambda _: None)
     directory = directory.resolve()
@@ -91,6 +95,10 @@ def start(
                     f"the local AWS already runs at speed {running.speed:g}; to run it at {speed:g}: "
                     "slipway local stop, then start it again"
                 )
+            if fresh:
+                raise LocalCloudError(
+                    "the local AWS already runs; to begin anew: slipway local stop, then slipway local start --fresh"
+                )
             say(f"the local AWS runs already on {running.endpoint}")
             if running.started < _newest_code():
                 say("it runs older code than this checkout's; to renew it: slipway local stop, then slipway up")
@@ -102,6 +110,8 @@ def start(
         (directory / STATE_FILE).unlink(missing_ok=True)
         if speed is not None:
             arguments = (*arguments, "--speed", f"{speed:g}")
+        if fresh:
+            arguments = (*arguments, "--fresh")
         return _launch(directory, port, say, arguments)
 
 
@@ -112,6 +122,8 @@ def _newest_code() -> float:
 
 
 def _launch(directory: Path, port: int | None, say: Progress, arguments: tuple[str, ...]) -> Server:
+    for pid in [pid for pid, child in _children.items() if child.poll() is not None]:
+        del _children[pid]  # it was killed, and nobody stopped it
     say("starting the local AWS")
     command = [sys.executable, "-m", "localcloud", "--data", str(directory), *arguments]
     if port is not None:
@@ -176,6 +188,15 @@ def stop(directory: Path) -> bool:
                 return True
             time.sleep(0.05)
     raise LocalCloudError(f"the local AWS (process {state['pid']}) does not end; see {log_path(directory)}")
+
+
+def forget(directory: Path) -> None:
+    """Forgets what the directory's last server held. Raises LocalCloudError while one runs there."""
+    if not directory.is_dir():
+        return
+    with hold(directory):
+        if (directory / KEPT).exists():
+            shutil.rmtree(directory / KEPT)
 
 
 def _collect(pid: int) -> None:

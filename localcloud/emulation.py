@@ -1,6 +1,7 @@
 """moto, in this process: the application that answers for S3, IAM and the rest, and what our own services read of it.
 
-Apart because, with `cloudwatch/service.py`, it is the one place that touches moto; importing it imports none of it.
+Apart because, with `cloudwatch/service.py`, `persistence/repeatable.py` and `moto_gaps.py`, it is the one place that
+touches moto; importing it imports none of it.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ from localcloud.asgi import Application
 
 if TYPE_CHECKING:
     from localcloud.cloudwatch.watch import Watched
+    from localcloud.persistence.journal import Journal
+    from localcloud.persistence.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
 _publisher = ThreadPoolExecutor(1, "sns")
+_recorder: Recorder | None = None
 
 ACCOUNT = "123456789012"
 
 SERVICES = frozenset(
     {
+        "budgets",
         "ecr",
         "iam",
         "kms",
@@ -51,13 +56,23 @@ class Role:
     trusts_sagemaker: bool
 
 
-def application() -> Application:
-    """moto as an ASGI application. Takes most of a second: it imports moto."""
+def application(journal: Journal) -> Application:
+    """moto as an ASGI application that keeps what changes it in `journal`; `replay` does again what is there already.
+
+    Takes most of a second: it imports moto.
+    """
+    global _recorder
     # A page in a browser must not read what is here; moto would allow every origin.
     os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
     from a2wsgi import WSGIMiddleware
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
+    from localcloud import moto_gaps
+    from localcloud.persistence import repeatable
+    from localcloud.persistence.recorder import Recorder
+
+    repeatable.install()
+    moto_gaps.fill()
     _leave_conditions_of_bucket_policies_out()
     dispatcher = DomainDispatcherApplication(create_backend_app)
 
@@ -68,8 +83,20 @@ def application() -> Application:
         answer: Iterable[bytes] = dispatcher(environ, start_response)
         return answer
 
+    _recorder = Recorder(moto, journal)
     # The two packages type ASGI differently; it is the same protocol.
-    return cast(Application, WSGIMiddleware(cast(Any, moto), workers=16))
+    return cast(Application, WSGIMiddleware(cast(Any, _recorder), workers=16))
+
+
+def replay() -> int:
+    """Does again what an earlier server kept; gives how many requests. Raises LocalCloudError."""
+    return _made().replay()
+
+
+def _made() -> Recorder:
+    if _recorder is None:
+        raise RuntimeError("moto is asked before `application` made it")
+    return _recorder
 
 
 def _leave_conditions_of_bucket_policies_out() -> None:
@@ -121,15 +148,10 @@ def read_object(bucket: str, key: str, target: IO[bytes]) -> None:
 
 def write_object(bucket: str, key: str, content: bytes, content_type: str) -> bool:
     """Puts an object; False, and a line in the log, where there is no such bucket: nobody waits for the answer."""
-    from moto.s3.exceptions import MissingBucket
-
-    try:
-        made = _s3().put_object(bucket, key, content)
-    except MissingBucket:
-        log.warning("there is no bucket for s3://%s/%s", bucket, key)
-        return False
-    made.set_metadata({"Content-Type": content_type}, replace=True)
-    return True
+    if _made().put_object(bucket, key, content, content_type):
+        return True
+    log.warning("s3://%s/%s could not be written", bucket, key)
+    return False
 
 
 def list_objects(bucket: str, prefix: str) -> list[str]:

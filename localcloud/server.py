@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import os
 import secrets
+import shutil
 import signal
 import socket
 import time
@@ -27,6 +29,8 @@ from localcloud.cloudwatch.watch import TICK_SECONDS, Watch
 from localcloud.errors import LocalCloudError
 from localcloud.gateway import Gateway
 from localcloud.page import StatusPage
+from localcloud.persistence.journal import Journal
+from localcloud.persistence.snapshot import Snapshot
 from localcloud.sagemaker.artifacts import ArtifactStore
 from localcloud.sagemaker.asynchronous import AsyncInference
 from localcloud.sagemaker.control import ControlPlane
@@ -50,16 +54,37 @@ class Settings:
     program: Program | None = None
     metrics_interval: float = 5.0
     speed: float = 1.0
+    health_interval: float = 5.0
+    request_weight: float = 1.0
+    start_limit: float = math.inf
+    # Forget what an earlier server of the directory kept.
+    fresh: bool = False
+
+    @property
+    def state(self) -> Path:
+        return self.directory / daemon.KEPT
 
 
 def run(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises LocalCloudError for a port or directory in use, or a bad speed."""
     clock = Clock(settings.speed)
     settings.directory.mkdir(parents=True, exist_ok=True)
-    with daemon.hold(settings.directory), bind(settings.port) as listener:
-        import uvloop
+    with daemon.hold(settings.directory):
+        if settings.fresh and settings.state.exists():
+            shutil.rmtree(settings.state)
+        with _listener(settings) as listener:
+            import uvloop
 
-        uvloop.run(_serve(settings, clock, listener))
+            uvloop.run(_serve(settings, clock, listener))
+
+
+def _listener(settings: Settings) -> socket.socket:
+    """On the port asked for, else the one that clients know from before, where it is free."""
+    kept = settings.state / "port"
+    if settings.port is None and kept.is_file() and kept.read_text().isdecimal():
+        with contextlib.suppress(LocalCloudError):
+            return bind(int(kept.read_text()))
+    return bind(settings.port)
 
 
 def bind(port: int | None) -> socket.socket:
@@ -100,9 +125,17 @@ async def _serve(settings: Settings, clock: Clock, listener: socket.socket) -> N
     async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
         watch = Watch(clock)
         starts = asyncio.Semaphore(max(2, os.cpu_count() or 1))
-        workshop = Workshop(artifacts, program, session, starts, watch=watch)
+        workshop = Workshop(
+            artifacts,
+            program,
+            session,
+            starts,
+            watch=watch,
+            health_interval=settings.health_interval,
+            start_limit=settings.start_limit,
+        )
         control = ControlPlane(workshop, settings.directory / "endpoints")
-        metrics = Metrics(watch, settings.metrics_interval)
+        metrics = Metrics(watch, settings.metrics_interval, settings.request_weight)
         scaler = Scaler(watch, control.find_endpoint)
         invoker = Invoker(session, metrics)
         asynchronous = AsyncInference(invoker)
@@ -116,15 +149,21 @@ async def _serve(settings: Settings, clock: Clock, listener: socket.socket) -> N
         }
 
         status = Status(about, clock, control, scaler, asynchronous)
-        moto = emulation.application()
+        moto = emulation.application(Journal(settings.state))
         service.install(watch)
+        snapshot = Snapshot(settings.state / "hosting.json", control, scaler)
+        requests, endpoints = emulation.replay(), snapshot.restore()
+        if requests or endpoints:
+            log.info("as before: %d requests were done again, %d endpoints start", requests, endpoints)
+        workshop.changed = snapshot.touch
+        (settings.state / "port").write_text(str(port))
         gateway = Gateway(
             moto=moto,
             moto_services=emulation.SERVICES,
-            control=control,
+            control=snapshot.kept(control),
             runtime=Runtime(control, invoker, asynchronous),
             page=StatusPage(about, status, ending.is_set),
-            autoscaling=Autoscaling(scaler, clock, control.scales_to_zero),
+            autoscaling=snapshot.kept(Autoscaling(scaler, clock, control.scales_to_zero)),
         )
         server = _Uvicorn(
             uvicorn.Config(
@@ -165,5 +204,6 @@ async def _serve(settings: Settings, clock: Clock, listener: socket.socket) -> N
         finally:
             (settings.directory / daemon.STATE_FILE).unlink(missing_ok=True)
             beating.cancel()
+            snapshot.close()
             await asyncio.gather(*(endpoint.close() for endpoint in control.endpoints()))
             log.info("stopped")

@@ -13,6 +13,7 @@ from localcloud import emulation
 from localcloud.autoscaling.registry import Registry
 from localcloud.autoscaling.scaler import Scaler
 from localcloud.clock import Clock
+from localcloud.sagemaker import describing
 from localcloud.sagemaker.asynchronous import AsyncInference
 from localcloud.sagemaker.control import ControlPlane
 from localcloud.sagemaker.endpoint import Endpoint
@@ -43,7 +44,7 @@ class Status:
     def _endpoint(self, endpoint: Endpoint) -> dict[str, Any]:
         registry = self.scaler.registries.get(endpoint.region)
         return {
-            **endpoint.snapshot(),
+            **describing.shown(endpoint),
             "backlog": self.asynchronous.backlog(endpoint) if endpoint.asynchronous else None,
             "scaling": _scaling(registry, endpoint) if registry else {"targets": [], "activities": []},
         }

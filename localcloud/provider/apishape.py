@@ -23,6 +23,10 @@ def to_api(fields: Mapping[str, Property], values: Values) -> dict[str, Any]:
 
 
 def _to_api(declared: Property, value: Any) -> Any:
+    if declared.encode is not None:
+        return declared.encode(value)
+    if declared.single:
+        return to_api(declared.fields, value[0])
     if declared.kind == "object":
         return to_api(declared.fields, value)
     if declared.kind == "list" and declared.fields:
@@ -39,11 +43,24 @@ def from_api(fields: Mapping[str, Property], answer: Mapping[str, Any]) -> Value
 
 
 def _from_api(declared: Property, value: Any) -> Any:
+    if declared.decode is not None:
+        return declared.decode(value)
+    if declared.single:
+        return [from_api(declared.fields, value)]
     if declared.kind == "object":
         return from_api(declared.fields, value)
     if declared.kind == "list" and declared.fields:
         return [from_api(declared.fields, item) for item in value]
     return value
+
+
+def name_list(pairs: Mapping[str, str]) -> list[dict[str, str]]:
+    """Dimensions of a metric: a list in the API, a mapping in a program."""
+    return [{"Name": name, "Value": value} for name, value in pairs.items()]
+
+
+def name_map(pairs: list[dict[str, str]]) -> dict[str, str]:
+    return {pair["Name"]: pair["Value"] for pair in pairs}
 
 
 def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
@@ -52,3 +69,8 @@ def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
 
 def tag_map(tags: list[dict[str, str]]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def tag_changes(live: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """(keys to take away, tags to set) that make `wanted` of `live`."""
+    return sorted(live.keys() - wanted.keys()), {key: one for key, one in wanted.items() if live.get(key) != one}

@@ -52,6 +52,7 @@ def bucket_part(
 
     return Resource(
         label=label,
+        service="s3",
         inputs={"bucket": text(required=True, force_new=True), "region": REGION, **inputs},
         rejected=rejected,
         outputs=(),

@@ -124,6 +124,8 @@ def _problems(label: str, declared: Property, value: Any, path: str) -> Iterator
                 yield f"{path}.{key}", f"{path}.{key}: must be a string, is {item!r} ({label})"
     if declared.kind == "object":
         yield from _field_problems(label, declared, value, path + ".")
+    if declared.single and len(value) > 1:
+        yield path, f"{path}: takes one object, has {len(value)} ({label})"
     if declared.kind == "list":
         for index, item in enumerate(value):
             where = f"{path}[{index}]"
@@ -153,7 +155,7 @@ def _fill_name(
         inputs[key] = olds[key]
     else:
         base = logical.lower() if autoname.lower_case else logical
-        inputs[key] = f"{base}-{_digits(seed, base)}" if autoname.random else base
+        inputs[key] = autoname.before + (f"{base}-{_digits(seed, base)}" if autoname.random else base)
     defaults.append(key)
     if len(inputs[key]) > autoname.longest:
         return [(key, f"{key}: '{inputs[key]}' is longer than {autoname.longest} characters; give a shorter {key}")]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from localcloud.provider.configuration import Configuration
-from localcloud.provider.errors import Cancelled
+from localcloud.provider.configuration import Configuration, missing_endpoint
+from localcloud.provider.errors import Cancelled, ProviderError
 from localcloud.provider.values import Values
 
 CONNECTIONS = 64  # as many as the server has threads
@@ -17,7 +17,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two looks at what is w
 
 
 class Cloud:
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, warn: Callable[[str], None] = lambda _message: None) -> None:
+        """`warn` shows a message to the user, without failing anything."""
+        self.warn = warn
         self.configuration = configuration
         self.region = configuration.region
         self.cancelled = threading.Event()
@@ -54,6 +56,34 @@ class Cloud:
     def autoscaling(self) -> Any:
         return self.client("application-autoscaling")
 
+    @property
+    def cloudwatch(self) -> Any:
+        return self.client("cloudwatch")
+
+    @property
+    def logs(self) -> Any:
+        return self.client("logs")
+
+    @property
+    def sns(self) -> Any:
+        return self.client("sns")
+
+    @property
+    def kms(self) -> Any:
+        return self.client("kms")
+
+    @property
+    def ecr(self) -> Any:
+        return self.client("ecr")
+
+    @property
+    def budgets(self) -> Any:
+        return self.client("budgets")
+
+    @cached_property
+    def account(self) -> str:
+        return str(self.client("sts").get_caller_identity()["Account"])
+
     def tags(self, inputs: Values) -> dict[str, str]:
         return {**self.default_tags, **(inputs.get("tags") or {})}
 
@@ -71,6 +101,8 @@ class Cloud:
     def client(self, service: str) -> Any:
         with self._lock:
             if service not in self._clients:
+                if service not in self.configuration.endpoints:
+                    raise ProviderError(missing_endpoint(service)[1])
                 self._clients[service] = self._session.create_client(
                     service,
                     region_name=self.region,
@@ -86,7 +118,11 @@ class Cloud:
     def _session(self) -> Any:
         from botocore.session import Session
 
-        return Session()
+        from localcloud.provider.validation import hold_to_the_model
+
+        session = Session()
+        hold_to_the_model(session)
+        return session
 
     @cached_property
     def _client_config(self) -> Any:

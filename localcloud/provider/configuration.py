@@ -15,14 +15,22 @@ from urllib.parse import urlsplit
 
 from localcloud.provider.values import UNKNOWN
 
-# boto3's name of each service that the resources use, and what `aws.Provider(endpoints=…)` may call it.
+# boto3's name of each service that the resources use, and what `aws.Provider(endpoints=…)` may call it. Those that
+# every program uses need an address from the start, the others where a resource of theirs is declared.
 SERVICES: dict[str, tuple[str, ...]] = {
     "s3": ("s3", "s3api"),
     "iam": ("iam",),
     "sts": ("sts",),
     "sagemaker": ("sagemaker",),
     "application-autoscaling": ("applicationautoscaling", "appautoscaling"),
+    "budgets": ("budgets",),
+    "cloudwatch": ("cloudwatch",),
+    "ecr": ("ecr",),
+    "kms": ("kms",),
+    "logs": ("logs", "cloudwatchlogs", "cloudwatchlog"),
+    "sns": ("sns",),
 }
+ALWAYS = ("s3", "iam", "sts", "sagemaker", "application-autoscaling")
 SETTINGS = {
     "accessKey",
     "defaultTags",
@@ -114,15 +122,17 @@ def _endpoints(given: Any, failures: list[Failure]) -> dict[str, str]:
         addresses = [urls[name] for name in names if name in urls]
         if addresses:
             found[service] = addresses[0]
-        else:
-            failures.append(
-                (
-                    "endpoints",
-                    f"endpoints.{names[0]}: is missing; the local aws provider never talks to the real AWS, "
-                    "so every service needs the address of the local one",
-                )
-            )
+        elif service in ALWAYS:
+            failures.append(missing_endpoint(service))
     return found
+
+
+def missing_endpoint(service: str) -> Failure:
+    return (
+        "endpoints",
+        f"endpoints.{SERVICES[service][0]}: is missing; the local aws provider never talks to the real AWS, "
+        "so every service needs the address of the local one",
+    )
 
 
 def loopback_problem(url: str) -> str:

@@ -23,7 +23,10 @@ class Property:
     """One input.
 
     `computed` inputs may be left out, and are then whatever AWS chose. `write_only` ones cannot be read back.
-    `aws` is the name in the API where it is not the input's with a capital letter.
+    `aws` is the name in the API where it is not the input's with a capital letter; `encode` and `decode` turn a value
+    into the API's and back where they differ; `single` is a list that the API has as one object.
+    `normal` gives a form in which values that mean the same are equal. What is there `as_found` is recorded, and the
+    next diff looks at it, even where an update was said to have gone well.
     `fields` are an object's, or those of each object of a list; `rejected` the upstream fields not served here.
     """
 
@@ -36,15 +39,21 @@ class Property:
     default: Any = None
     choices: tuple[str, ...] = ()
     aws: str = ""
+    encode: Callable[[Any], Any] | None = None
+    decode: Callable[[Any], Any] | None = None
+    normal: Callable[[Any], Any] | None = None
+    single: bool = False
+    as_found: bool = False
     fields: Mapping[str, Property] = field(default_factory=dict)
     rejected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Autoname:
-    """The property that gets `LOGICAL_NAME-7HEX` when it is left out, as upstream does it."""
+    """The property that gets `LOGICAL_NAME-7HEX`, with `before` in front, when it is left out, as upstream does it."""
 
     property: str = "name"
+    before: str = ""
     prefix_property: str = ""
     longest: int = 255
     lower_case: bool = False
@@ -78,6 +87,7 @@ def no_trouble(_cloud: Cloud, _identifier: str) -> str:
 class Resource:
     """One resource type.
 
+    `service` is boto3's name of the service that it lives in.
     `create(cloud, inputs)` returns the id. `read(cloud, id, known)` returns live values by property name, inputs and
     outputs alike, or None when the resource is gone; `known` is the last state, empty on import. `update(cloud, id,
     old, new)` gets the old state and the new inputs. `delete(cloud, id, old)` succeeds when there is nothing left.
@@ -85,14 +95,17 @@ class Resource:
     `trouble(cloud, id)` says why an existing resource does not work, which a refresh records; empty when it does.
     `identify(id, live)` turns the id that an import gave into the one that is recorded.
     `volatile` outputs may change in an update; the others keep their value.
+    `delete_first` is for what cannot be there twice: its replacement has the id of what it replaces.
     """
 
     label: str
+    service: str
     inputs: Mapping[str, Property]
     rejected: tuple[str, ...] = ()
     outputs: tuple[str, ...]
     volatile: tuple[str, ...] = ()
     autoname: Autoname | None = None
+    delete_first: bool = False
     import_id: str
     create: Create
     read: Read

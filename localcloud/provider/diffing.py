@@ -39,13 +39,15 @@ def diff(
 ) -> Difference:
     # A computed input that the program begins to name is compared with what AWS chose.
     chosen = {key: old_state[key] for key, one in resource.inputs.items() if one.computed and key in old_state}
-    changes = list(_field_changes(resource.inputs, {**chosen, **old_inputs}, new_inputs, "", False))
+    found = {key: old_state[key] for key, one in resource.inputs.items() if one.as_found and key in old_state}
+    changes = list(_field_changes(resource.inputs, {**chosen, **old_inputs, **found}, new_inputs, "", False))
     if resource.tagged and not any(change.path.startswith("tags") for change in changes):
         wanted = all_tags(default_tags, new_inputs)
         if wanted != UNKNOWN and wanted != (old_state.get("tagsAll") or {}):
             changes.append(Change("tagsAll", "update", of_input=False))
     replaced = any(change.replaces for change in changes)
-    return Difference(tuple(changes), replaced and _name_is_taken(resource, old_inputs, new_inputs))
+    first = resource.delete_first or _name_is_taken(resource, old_inputs, new_inputs)
+    return Difference(tuple(changes), replaced and first)
 
 
 def all_tags(default_tags: Mapping[str, str], inputs: Values) -> Any:
@@ -66,6 +68,8 @@ def canonical(declared: Property, value: Any) -> Any:
     """A form in which equal means the same to AWS; None for what AWS does not tell from absent."""
     if value is None or value == UNKNOWN:
         return value
+    if declared.normal is not None:
+        return declared.normal(value)
     if declared.kind == "json" and isinstance(value, str):
         try:
             return canonical_document(value)
@@ -90,6 +94,18 @@ def _canonical_fields(fields: Mapping[str, Property], value: Any) -> Any:
     return {key: item for key, item in pairs.items() if item is not None} or None
 
 
+def _holds_what_replaces(declared: Property, value: Any) -> bool:
+    """Whether an object that comes or goes as a whole has a field that forces a replacement, as upstream counts it."""
+    items = value if isinstance(value, list) else [value]
+    return any(
+        field.force_new or _holds_what_replaces(field, item[key])
+        for item in items
+        if isinstance(item, dict)
+        for key, field in declared.fields.items()
+        if canonical(field, item.get(key)) is not None
+    )
+
+
 def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
@@ -107,7 +123,7 @@ def _changes(declared: Property, old: Any, new: Any, path: str, replaces: bool) 
         return
     if before is None or after is None or after == UNKNOWN:
         kind: Kind = "add" if before is None else "delete" if after is None else "update"
-        yield Change(path, kind, replaces)
+        yield Change(path, kind, replaces or _holds_what_replaces(declared, new if before is None else old))
     elif declared.kind == "object":
         yield from _field_changes(declared.fields, old, new, path + ".", replaces)
     elif declared.kind == "list" and declared.fields and not declared.unordered and len(old) == len(new):

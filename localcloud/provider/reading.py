@@ -44,8 +44,8 @@ def own_tags(live: Mapping[str, str], known: Mapping[str, str], default_tags: Ma
 def state_from(resource: Resource, inputs: Values, live: Values, region: str) -> Values:
     """The outputs that the engine records: every input, computed ones filled in, and the outputs proper."""
     state: Values = {}
-    for key in resource.inputs:
-        value = inputs.get(key) if key in inputs else live.get(key)
+    for key, declared in resource.inputs.items():
+        value = inputs.get(key) if key in inputs and not declared.as_found else live.get(key)
         if value is not None and key != "tags":
             state[key] = value
     state.update({key: live[key] for key in resource.outputs if live.get(key) is not None})
@@ -65,11 +65,26 @@ def _reconcile(declared: Property, known: Any, live: Any, importing: bool) -> An
     if declared.kind == "object" and isinstance(known, dict) and isinstance(live, dict):
         return _reconcile_fields(declared, known, live, importing)
     if declared.kind == "list" and declared.fields and isinstance(live, list) and isinstance(known, list):
+        if declared.unordered:
+            return _reconcile_set(declared, known, live, importing) or None
         padded = known if len(known) == len(live) else [{}] * len(live)
         return [
             _reconcile_fields(declared, old, item, importing) for old, item in zip(padded, live, strict=True)
         ] or None
     return None if live in ("", [], {}) else live
+
+
+def _reconcile_set(declared: Property, known: list[Values], live: list[Values], importing: bool) -> list[Values]:
+    """In the order of the known ones, those that mean the same as they were given; then what else there is."""
+    left, result = list(live), []
+    for old in known:
+        for item in left:
+            seen = _reconcile_fields(declared, old, item, importing)
+            if canonical(declared, [seen]) == canonical(declared, [old]):
+                result.append(old)
+                left.remove(item)
+                break
+    return result + [_reconcile_fields(declared, {}, item, importing) for item in left]
 
 
 def _reconcile_fields(declared: Property, known: Values, live: Values, importing: bool) -> Values:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,11 +24,12 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, st
 from localcloud.provider import VERSION, lifecycle
 from localcloud.provider.checking import check
 from localcloud.provider.cloud import CONNECTIONS, Cloud
-from localcloud.provider.configuration import read_configuration
+from localcloud.provider.configuration import missing_endpoint, read_configuration
 from localcloud.provider.declarations import Resource
 from localcloud.provider.diffing import Change, Difference, diff
 from localcloud.provider.errors import InitializationFailed, ProviderError
 from localcloud.provider.functions import invoke
+from localcloud.provider.messages import EngineMessages
 from localcloud.provider.resources import RESOURCES
 from localcloud.provider.schema import schema_text
 from localcloud.provider.values import Values, contains_unknown, from_struct, to_struct
@@ -39,8 +41,10 @@ GRACE = 2.0  # seconds for calls in progress when the process is told to end
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
     """One configured provider; the engine starts a process for each."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: str = "") -> None:
+        """`engine` is the address at which the engine takes messages; empty for none."""
         self._cloud: Cloud | None = None
+        self._messages = EngineMessages(engine)
 
     @property
     def cloud(self) -> Cloud:
@@ -86,7 +90,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             configuration, failures = read_configuration(from_struct(request.args))
             if configuration is None:
                 raise ProviderError("\n".join(reason for _, reason in failures))
-            self._cloud = Cloud(configuration)
+            self._cloud = Cloud(configuration, self._messages.warn)
         return provider_pb2.ConfigureResponse(supportsPreview=True)
 
     # --- resources
@@ -103,6 +107,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
                 request.randomSeed,
                 self.cloud.region,
             )
+            if resource.service not in self.cloud.configuration.endpoints:
+                failures.append(missing_endpoint(resource.service))
         return provider_pb2.CheckResponse(inputs=to_struct(inputs), failures=_failures(failures))
 
     def Diff(self, request: Any, context: Any) -> Any:
@@ -251,7 +257,9 @@ def main() -> int:
             ("grpc.max_send_message_length", MESSAGE_LIMIT),
         ],
     )
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(), server)
+    # The engine's own address is the one argument that it starts plugins with.
+    provider = Provider(sys.argv[1] if len(sys.argv) > 1 else "")
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)  # the engine reads it

@@ -10,8 +10,9 @@ from typing import Any
 
 from localcloud import protocol
 from localcloud.asgi import Request, Response, json_response
+from localcloud.clock import Clock
 from localcloud.errors import ValidationException
-from localcloud.sagemaker import deployment
+from localcloud.sagemaker import deployment, describing
 from localcloud.sagemaker.catalog import Catalog, Record, already_exists, could_not_find
 from localcloud.sagemaker.deployment import Plan
 from localcloud.sagemaker.endpoint import Endpoint
@@ -77,15 +78,14 @@ class Region:
         variants = self._resolve(config)
         # The first deployment has nothing to roll over from; what makes no sense is refused all the same.
         deployment.read(request.get("DeploymentConfig"))
-        endpoint = Endpoint(name, arn, self.catalog.region, config, self._workshop, self._logs / name)
+        endpoint = self.new_endpoint(name, config)
         endpoint.last_deployment = request.get("DeploymentConfig")
-        self.endpoints[name] = endpoint
         self.catalog.set_tags(arn, request.get("Tags", []))
         endpoint.create(variants, self._resolve(config, "ShadowProductionVariants"))
         return {"EndpointArn": arn}
 
     def describe_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
-        return self.endpoint(request["EndpointName"]).describe()
+        return describing.described(self.endpoint(request["EndpointName"]))
 
     def list_endpoints(self, request: dict[str, Any]) -> dict[str, Any]:
         summaries = [
@@ -173,6 +173,14 @@ class Region:
 
     # --- shared ---------------------------------------------------------------------------------------------------
 
+    def new_endpoint(self, name: str, config: Record) -> Endpoint:
+        """An endpoint that is among the region's from now on, and has yet to be created."""
+        arn = self.catalog.arn("endpoint", name)
+        made = self.endpoints[name] = Endpoint(
+            name, arn, self.catalog.region, config, self._workshop, self._logs / name
+        )
+        return made
+
     def endpoint(self, name: str) -> Endpoint:
         if name not in self.endpoints:
             raise could_not_find("endpoint", self.catalog.arn("endpoint", name))
@@ -254,6 +262,10 @@ class ControlPlane:
         self.regions: dict[str, Region] = {}
         self._workshop = workshop
         self._logs = logs
+
+    @property
+    def clock(self) -> Clock:
+        return self._workshop.clock
 
     def region(self, name: str) -> Region:
         if name not in self.regions:

@@ -1,6 +1,7 @@
 """One endpoint: its status, the fleets behind it, and the work that moves it from one status to the next.
 
-Apart from the API, which validates requests and names operations; here is what they do.
+Apart from the API, which validates requests and names operations; here is what they do. What is told of an endpoint
+is in `describing.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from localcloud.sagemaker.fleet import DeploymentError, Fleet, Variant, Workshop
 from localcloud.sagemaker.history import Traffic
 from localcloud.sagemaker.rollout import Rollout, drain_all, start_all
 from localcloud.sagemaker.serverless import ServerlessFleet
-from localcloud.sagemaker.traffic import Route, healthy
+from localcloud.sagemaker.traffic import Route
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ class Endpoint:
         self.route = Route()
         # New fleets that an update left behind which could be neither finished nor rolled back.
         self._strays: list[Fleet] = []
-        self._stage: tuple[str, str, float] | None = None
+        # Of the update under way: AWS's word for it, ours, and since when.
+        self.stage: tuple[str, str, float] | None = None
         self._shadow_credit = 0.0
         self._workshop = workshop
         self._work: asyncio.Task[None] | None = None
@@ -212,11 +214,11 @@ class Endpoint:
         self._settle()
 
     def _settle(self, status: Status = "InService") -> None:
-        self.rollout = self._stage = None
+        self.rollout = self.stage = None
         self._enter(status)
 
     def _enter_stage(self, stage: str, what: str) -> None:
-        self._stage = (stage, what, self._workshop.clock.now())
+        self.stage = (stage, what, self._workshop.clock.now())
         self._tell(what)
 
     async def _resize(self, counts: Mapping[str, int], weights: Mapping[str, float]) -> None:
@@ -279,98 +281,3 @@ class Endpoint:
         self.invocations += 1
         self.errors += not good
         self.traffic.add(fleet.config, good, model_seconds)
-
-    # --- what is told ---------------------------------------------------------------------------------------------
-
-    def describe(self) -> dict[str, Any]:
-        """DescribeEndpoint's answer."""
-        answer: dict[str, Any] = {
-            "EndpointName": self.name,
-            "EndpointArn": self.arn,
-            "EndpointConfigName": self.config.name,
-            "ProductionVariants": [self._variant_summary(fleet) for fleet in self.fleets.values()],
-            "EndpointStatus": self.status,
-            "CreationTime": self.created,
-            "LastModifiedTime": self.modified,
-        }
-        if self.failure_reason:
-            answer["FailureReason"] = self.failure_reason
-        if self.last_deployment:
-            answer["LastDeploymentConfig"] = self.last_deployment
-        if self.shadows:
-            answer["ShadowProductionVariants"] = [self._variant_summary(fleet) for fleet in self.shadows.values()]
-        if self.asynchronous:
-            answer["AsyncInferenceConfig"] = self.config.request["AsyncInferenceConfig"]
-        if self.capture is not None:
-            answer["DataCaptureConfig"] = self.capture.described()
-        if self.pending:
-            green = self.pending.fleets.values()
-            answer["PendingDeploymentSummary"] = {
-                "EndpointConfigName": self.pending.config.name,
-                "ProductionVariants": [self._variant_summary(fleet, staged=True) for fleet in green],
-                "StartTime": self.rollout.since if self.rollout else self.modified,
-            }
-        return answer
-
-    def snapshot(self) -> dict[str, Any]:
-        """What the status page shows."""
-        return {
-            "name": self.name,
-            "region": self.region,
-            "status": self.status,
-            "failure_reason": self.failure_reason,
-            "config": self.config.name,
-            "invocations": self.invocations,
-            "errors": self.errors,
-            "logs": str(self.logs),
-            "healthy": healthy(self.fleets.values()),
-            "traffic": self.traffic.shown(),
-            "stage": self._stage[1] if self._stage else None,
-            "events": [[moment, what] for moment, what in list(self.events)[-30:]],
-            "variants": [
-                {
-                    "name": fleet.variant.name,
-                    "model": fleet.variant.model,
-                    "config": fleet.config,
-                    "weight": fleet.weight,
-                    "traffic": self.route.part(fleet),
-                    "desired": fleet.desired,
-                    "restarts": fleet.restarts,
-                    "throttles": fleet.throttles,
-                    "shadow": fleet in self.shadows.values(),
-                    "replicas": [
-                        {
-                            "id": replica.id,
-                            "pid": replica.pid,
-                            "port": replica.port,
-                            "state": replica.state,
-                            "outstanding": replica.outstanding,
-                            "log": str(replica.log),
-                        }
-                        for replica in fleet.replicas
-                    ],
-                }
-                for fleet in self.running_fleets()
-            ],
-        }
-
-    def _variant_summary(self, fleet: Fleet, *, staged: bool = False) -> dict[str, Any]:
-        image = fleet.variant.container["Image"]
-        moved = self.rollout.shares.get(fleet.variant.name, 0.0) if self.rollout else 0.0
-        share = moved if staged else 1.0 - moved if self.pending else 1.0
-        serverless = dict(fleet.variant.serverless)
-        summary: dict[str, Any] = {
-            "VariantName": fleet.variant.name,
-            "DeployedImages": [{"SpecifiedImage": image, "ResolvedImage": image}],
-            "CurrentWeight": fleet.weight * share if fleet.healthy or serverless else 0.0,
-            "DesiredWeight": fleet.weight,
-        }
-        if serverless:
-            summary |= {"CurrentServerlessConfig": serverless, "DesiredServerlessConfig": serverless}
-        else:
-            summary["CurrentInstanceCount"] = len(fleet.healthy)
-            summary["DesiredInstanceCount"] = fleet.variant.count if staged else fleet.desired
-        if staged and self._stage is not None:
-            stage, what, since = self._stage
-            summary["VariantStatus"] = [{"Status": stage, "StatusMessage": what, "StartTime": since}]
-        return summary

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ DEFAULT_STARTUP_SECONDS = 600.0
 DEFAULT_DOWNLOAD_SECONDS = 3600.0
 DRAIN_SECONDS = 60.0
 _MAX_BACKOFF_SECONDS = 30.0
+# So many in a row: one that is late is a busy machine, not a dead replica.
+FAILED_CHECKS = 3
 FAILURE_REASON_LIMIT = 1024
 
 
@@ -78,6 +81,10 @@ class Workshop:
     # Told of each change that the status page shows.
     changed: Callable[[], None] = field(default=lambda: None)
     watch: Watch = field(default_factory=lambda: Watch(Clock()))
+    # Seconds of the wall between two health checks of a replica.
+    health_interval: float = 5.0
+    # Seconds of the wall that a replica may take to start, also where its configuration allows more.
+    start_limit: float = math.inf
 
     @property
     def clock(self) -> Clock:
@@ -180,14 +187,29 @@ class Fleet:
 
     async def _start_replica(self, replica: Replica) -> None:
         async with self._workshop.starts:
-            await replica.start(self._workshop.session, self.variant.startup_timeout)
+            limit = min(self.variant.startup_timeout, self._workshop.start_limit)
+            await replica.start(self._workshop.session, limit)
         self._workshop.changed()
         self._spawn(self._heal(replica))
+        self._spawn(self._check(replica))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _check(self, replica: Replica) -> None:
+        """Kills a replica that accepts connections and answers none, so that it is replaced as one that ended is."""
+        failed = 0
+        while replica.state == "Healthy":
+            answered = replica.answered
+            await asyncio.sleep(self._workshop.health_interval)
+            alive = await replica.ping(self._workshop.session) or replica.answered > answered
+            failed = 0 if alive else failed + 1
+            if failed >= FAILED_CHECKS and replica.state == "Healthy":
+                log.warning("%s of %s failed %d health checks and is killed", replica.id, self.variant.name, failed)
+                replica.kill()
+                return
 
     async def _heal(self, replica: Replica) -> None:
         """Replaces a replica that ends by itself, for as long as it takes."""

@@ -63,6 +63,11 @@ class Invoker:
         sent = time.perf_counter()
         try:
             answer = await self._ask_twice(fleet, body, headers, timeout)
+        except AwsError as error:
+            if error.status >= 500:
+                # A model that dies is a model that fails, also for the alarms of a deployment.
+                self.note(endpoint, fleet, error.status, began, sent, time.perf_counter())
+            raise
         except TimeoutError:
             answer = Answer(0, {}, _TIMED_OUT.encode())
         self.note(endpoint, fleet, answer.status, began, sent, time.perf_counter())
@@ -95,6 +100,7 @@ class Invoker:
                 try:
                     async with self._post(replica, body, headers, timeout) as response:
                         content = await response.read()
+                        replica.answered += 1
                         named = {name.lower(): value for name, value in response.headers.items()}
                         return Answer(response.status, named, content)
                 except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):

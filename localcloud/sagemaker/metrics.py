@@ -67,11 +67,13 @@ class Metrics:
     """Puts what hosting measures into CloudWatch, at the clock's time.
 
     Invocations carry EndpointName and VariantName, and a second time EndpointConfigName too: an alarm of a deployment
-    watches the new fleet alone by it.
+    watches the new fleet alone by it. Each counts `weight` times: with the clock's speed for a weight, what metrics say
+    of a second of the clock is what replicas are under in a second of the wall.
     """
 
     watch: Watch
     interval: float = 5.0
+    weight: float = 1.0
     _known: dict[tuple[str, str, str, str], list[tuple[str, Metric, Metric]]] = field(default_factory=dict)
     _sampled: float = 0.0
 
@@ -82,8 +84,8 @@ class Metrics:
         for name, of_variant, of_config in self._metrics(invocation):
             if name == "InvocationsPerInstance" and not invocation.per_instance:
                 continue
-            store.put(of_variant, now, measures[name], unit=_UNITS[name])
-            store.put(of_config, now, measures[name], unit=_UNITS[name])
+            store.put(of_variant, now, measures[name], self.weight, unit=_UNITS[name])
+            store.put(of_config, now, measures[name], self.weight, unit=_UNITS[name])
 
     def _metrics(self, invocation: Invocation) -> list[tuple[str, Metric, Metric]]:
         key = (invocation.region, invocation.endpoint, invocation.variant, invocation.config)

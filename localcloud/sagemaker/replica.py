@@ -66,6 +66,8 @@ class Replica:
         self.state: State = "Starting"
         self.port = 0
         self.outstanding = 0
+        # How many requests it answered, in any way: one that answers is alive, however long its /ping takes.
+        self.answered = 0
         self.load = Load()
         # What a serverless worker may use of memory; None for as much as the machine has.
         self.memory_mb: int | None = None
@@ -155,16 +157,24 @@ class Replica:
             delay = 0.02
             while not exit_.done():
                 self.port = self._port_known.result()
-                if await self._ping(session):
+                if await self.ping(session):
                     return
                 await asyncio.wait({exit_}, timeout=delay)
                 delay = min(1.0, delay * 2)
-            reason = self.last_line() or f"it ended with exit code {exit_.result()} and wrote nothing to its log"
-            raise StartupError(reason)
+            raise StartupError(self._why_ended(exit_.result()))
         finally:
             exit_.cancel()
 
-    async def _ping(self, session: aiohttp.ClientSession) -> bool:
+    def _why_ended(self, code: int) -> str:
+        said = self.last_line()
+        if code >= 0:
+            return said or f"it ended with exit code {code} and wrote nothing to its log"
+        name = {one.value: one.name for one in signal.Signals}.get(-code, f"signal {-code}")
+        hint = ", as Linux kills where memory is short" if name == "SIGKILL" else ""
+        return f"it was killed by {name}{hint}" + (f"; its last line: {said}" if said else "")
+
+    async def ping(self, session: aiohttp.ClientSession) -> bool:
+        """Whether it says in time that it is well."""
         try:
             # AWS gives a ping two seconds.
             async with session.get(f"{self.address}/ping", timeout=aiohttp.ClientTimeout(total=2)) as response:
@@ -217,6 +227,11 @@ class Replica:
             # A grandchild may hold the pipe open; what it still writes is not waited for.
             await asyncio.wait({self._reader}, timeout=1)
             self._reader.cancel()
+
+    def kill(self) -> None:
+        """SIGKILL to all that it started; its end is noticed as any other is."""
+        if self._process is not None and self._process.returncode is None:
+            _kill_group(self._process.pid)
 
     def last_line(self) -> str:
         """The last line of the log that says anything; "" where there is none."""

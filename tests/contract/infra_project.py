@@ -109,7 +109,7 @@ def expected(scale: float = 1) -> list[float]:
 
 
 @contextmanager
-def project(root: Path, engine: Engine) -> Iterator[Project]:
+def project(root: Path, engine: Engine, arguments: tuple[str, ...] = REAL) -> Iterator[Project]:
     """With a local AWS of its own; everything is stopped in the end."""
     root.mkdir(parents=True)
     for name in ("infra", "model_build"):
@@ -117,7 +117,7 @@ def project(root: Path, engine: Engine) -> Iterator[Project]:
     (root / ".venv").symlink_to(sys.prefix)
     for name in ("Pulumi.yaml", "Pulumi.local.yaml"):
         (root / name).write_bytes((CHECKOUT / name).read_bytes())
-    with running(root / ".slipway/local", REAL) as cloud:
+    with running(root / ".slipway/local", arguments) as cloud:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
         environment = kept | variables(root, engine) | {"AWS_ENDPOINT_URL": cloud.server.endpoint}
         from localcloud.provider.install import install

@@ -2,7 +2,9 @@
 
 It starts in a few hundredths of a second. The model's directory tells it what to do (`behaviour.json`): {"answer": …},
 {"crash": "reason"}, {"hang": true}, {"status": 415, "body": "…"}, {"die_on": "body"}, {"delay": seconds},
-{"crash_while": "path of a file"}, {"parts": ["one", "two"]} (streamed), {"note": "path"} (each body is appended there).
+{"crash_while": "path of a file"}, {"parts": ["one", "two"]} (streamed), {"note": "path"} (each body is appended there),
+{"silent": true} (never listens), {"memory_mb": N} (has so much, and needs more), {"killed": true} (while it loads),
+{"dies_after": seconds} (of being well).
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
+import signal
 import sys
 import threading
 import time
@@ -29,6 +33,17 @@ def main() -> None:
         threading.Thread(target=exit_with_parent, daemon=True).start()
     if "crash" in behaviour:
         sys.exit(behaviour["crash"])
+    if "memory_mb" in behaviour:
+        limit = behaviour["memory_mb"] << 20
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        bytearray(limit + 1)
+    if "killed" in behaviour:
+        print("loading", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "silent" in behaviour:
+        threading.Event().wait()
+    if "dies_after" in behaviour:
+        threading.Timer(behaviour["dies_after"], os._exit, (3,)).start()
     if Path(behaviour.get("crash_while", "/nowhere")).exists():
         sys.exit("told to crash")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -19,7 +21,16 @@ from processes import wait_for
 from localcloud import daemon
 
 FAKE_SERVING = Path(__file__).with_name("localcloud_fake_serving.py")
-FAKE = ("--serving-command", f"{sys.executable} {FAKE_SERVING}", "--metrics-interval", "0.2", "--port", "0")
+FAKE = (
+    "--serving-command",
+    f"{sys.executable} {FAKE_SERVING}",
+    "--metrics-interval",
+    "0.2",
+    "--health-interval",
+    "0.5",
+    "--port",
+    "0",
+)
 REAL = ("--port", "0")
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/inference:1"
 TRUST = {
@@ -46,9 +57,17 @@ def fake_model(**behaviour: Any) -> bytes:
 class Cloud:
     """A running server and its clients. Names are the test's own, so that tests can share a server."""
 
-    def __init__(self, server: daemon.Server, directory: Path) -> None:
+    def __init__(self, server: daemon.Server, directory: Path, arguments: tuple[str, ...] = FAKE) -> None:
         self.server = server
         self.directory = directory
+        self.arguments = arguments
+
+    def restart(self) -> None:
+        """Kills the server and starts it again on its port; clients go on as they are."""
+        os.kill(self.server.pid, signal.SIGKILL)
+        wait_for(lambda: not daemon.is_held(self.directory), "the end of the server")
+        rest = [argument for argument in self.arguments if argument not in ("--port", "0")]
+        self.server = daemon.start(self.directory, port=self.server.port, arguments=tuple(rest))
 
     def client(self, service: str, region: str = "us-east-1") -> Any:
         return boto3.client(
@@ -120,19 +139,25 @@ class Cloud:
         answer: dict[str, Any] = json.load(self.runtime.invoke_endpoint(EndpointName=name, Body=body, **more)["Body"])
         return answer
 
-    def replicas(self, name: str) -> list[dict[str, Any]]:
+    def variants(self, name: str) -> list[dict[str, Any]]:
         import urllib.request
 
         with urllib.request.urlopen(f"{self.server.endpoint}/_slipway/status") as answer:
             status = json.load(answer)
         found = next(endpoint for endpoint in status["endpoints"] if endpoint["name"] == name)
-        return [replica for variant in found["variants"] for replica in variant["replicas"]]
+        return list(found["variants"])
+
+    def replicas(self, name: str) -> list[dict[str, Any]]:
+        return [replica for variant in self.variants(name) for replica in variant["replicas"]]
+
+    def restarts(self, name: str) -> int:
+        return sum(variant["restarts"] for variant in self.variants(name))
 
 
 @contextmanager
 def running(directory: Path, arguments: tuple[str, ...] = FAKE) -> Iterator[Cloud]:
     server = daemon.start(directory, arguments=arguments)
     try:
-        yield Cloud(server, directory)
+        yield Cloud(server, directory, arguments)
     finally:
         daemon.stop(directory)

@@ -39,7 +39,9 @@ PROGRAM = """
 
     root = pathlib.Path(pulumi.get_root_directory())
     wanted = json.loads((root / "settings.json").read_text())
-    services = ("applicationautoscaling", "iam", "s3", "sagemaker", "sts")
+    services = (
+        "applicationautoscaling", "budgets", "cloudwatch", "ecr", "iam", "kms", "logs", "s3", "sagemaker", "sns", "sts"
+    )
     provider = aws.Provider(
         "aws",
         region=wanted["region"],
@@ -141,6 +143,14 @@ EVERYTHING = """
     endpoint = aws.sagemaker.Endpoint(
         "endpoint", name="iris-local", endpoint_config_name=configuration.name, opts=options()
     )
+
+    def moved(known):
+        wanted, live = known
+        if wanted != live:
+            raise pulumi.RunError(f"it still runs {live}, not {wanted}")
+
+    if not pulumi.runtime.is_dry_run():
+        pulumi.Output.all(configuration.name, endpoint.endpoint_config_name).apply(moved)
     target = aws.appautoscaling.Target(
         "target",
         service_namespace="sagemaker",
@@ -209,9 +219,12 @@ class Project:
 
     def do(self, command: str, *arguments: str) -> dict[str, list[str]]:
         """Logical name → what the engine did to it (`create`, `update`, …), of all that was not left as it was."""
-        lines = self.require(command, "--yes", "--skip-preview", "--json", *arguments).splitlines()
+        code, said = self.run(command, "--yes", "--skip-preview", "--json", *arguments)
+        events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        told = [event["diagnosticEvent"] for event in events if "diagnosticEvent" in event]
+        assert code == 0, "".join(one["message"] for one in told if one["severity"] == "error") or said
         done: dict[str, list[str]] = {}
-        for event in (json.loads(line) for line in lines if line.startswith("{")):
+        for event in events:
             step = event.get("resourcePreEvent", {}).get("metadata")
             if step and step["type"].startswith("aws:") and step["op"] not in ("same", "refresh"):
                 done.setdefault(step["urn"].rpartition("::")[2], []).append(step["op"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -216,6 +217,26 @@ def test_a_killed_replica_is_replaced_and_requests_go_on(cloud: Cloud) -> None:
 
     wait_for(healed, "the replacement of the replica")
     assert alive(second["pid"])
+
+
+def test_a_replica_that_hangs_is_killed_replaced_and_counted(cloud: Cloud) -> None:
+    cloud.endpoint("hanging", fake_model(answer=1), count=2)
+    first, second = cloud.replicas("hanging")
+    # It accepts connections still, as the kernel does that for it, and answers none.
+    os.kill(first["pid"], signal.SIGSTOP)
+    try:
+        wait_for(lambda: not alive(first["pid"]), "the end of the hung replica")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(first["pid"], signal.SIGCONT)
+
+    def healed() -> bool:
+        healthy = [replica["pid"] for replica in cloud.replicas("hanging") if replica["state"] == "Healthy"]
+        return len(healthy) == 2 and first["pid"] not in healthy and second["pid"] in healthy
+
+    wait_for(healed, "the replacement of the replica")
+    assert cloud.restarts("hanging") == 1
+    assert cloud.invoke("hanging")["answer"] == 1
 
 
 def test_a_request_that_kills_every_replica_is_told_as_unavailable_and_the_endpoint_recovers(cloud: Cloud) -> None:

@@ -1,4 +1,4 @@
-"""The local AWS with what it really runs: `python -m serving` on ONNX models."""
+"""The local AWS with what it really runs: `python -m serving` on ONNX and LiteRT models."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import litert_models
 import pytest
 from localcloud_rig import REAL, Cloud, running
 from serving_artifacts import write_artifact
@@ -44,6 +45,15 @@ def test_a_model_predicts_through_plain_boto3_and_its_errors_come_back(cloud: Cl
             invoke(body, content_type)
         assert caught.value.response["OriginalStatusCode"] == status
         assert "error" in json.loads(caught.value.response["OriginalMessage"])
+
+
+def test_a_litert_model_answers_through_its_endpoint(cloud: Cloud, tmp_path: Path) -> None:
+    described = cloud.endpoint("litert", packed(litert_models.write_artifact(tmp_path / "model")))
+    assert described["EndpointStatus"] == "InService", described.get("FailureReason")
+    answer = cloud.runtime.invoke_endpoint(
+        EndpointName="litert", Body=b'{"inputs": {"x": [[1, 0, 2], [0, 1, 0]]}}', ContentType="application/json"
+    )
+    assert json.loads(answer["Body"].read()) == {"outputs": {"output": [[11.0, 14.0], [3.0, 4.0]]}}
 
 
 def test_a_model_file_that_is_missing_fails_the_endpoint_with_serving_s_own_words(cloud: Cloud, tmp_path: Path) -> None:

@@ -132,6 +132,8 @@ READY = """echo '{"event": "ready", "port": 9}'; exec sleep 60"""
     [
         ("echo loading >&2; echo no weights >&2; exit 1", r"^no weights$"),
         ("exit 7", r"^it ended with exit code 7 and wrote nothing"),
+        ("echo loading >&2; kill -9 $$", r"^it was killed by SIGKILL, as .*; its last line: loading$"),
+        ("kill -11 $$", r"^it was killed by SIGSEGV$"),
         (READY, r"did not answer /ping with 200 within 0\.8 seconds$"),
         ("echo still loading >&2; exec sleep 60", r": still loading$"),
     ],

@@ -27,6 +27,14 @@ MODEL = "aws:sagemaker/model:Model"
 CONFIGURATION = "aws:sagemaker/endpointConfiguration:EndpointConfiguration"
 ENDPOINT = "aws:sagemaker/endpoint:Endpoint"
 POLICY = "aws:appautoscaling/policy:Policy"
+ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
+DASHBOARD = "aws:cloudwatch/dashboard:Dashboard"
+LOGS = "aws:cloudwatch/logGroup:LogGroup"
+ACTION = "aws:appautoscaling/scheduledAction:ScheduledAction"
+KEY = "aws:kms/key:Key"
+ALIAS = "aws:kms/alias:Alias"
+BUDGET = "aws:budgets/budget:Budget"
+STEPS = {"adjustmentType": "ChangeInCapacity", "stepAdjustments": [{"scalingAdjustment": 1}]}
 
 SMALLEST: dict[str, dict[str, Any]] = {
     BUCKET: {},
@@ -57,6 +65,32 @@ SMALLEST: dict[str, dict[str, Any]] = {
         "policyType": "TargetTrackingScaling",
         "targetTrackingScalingPolicyConfiguration": TRACKING,
     },
+    ACTION: {**SCALED, "schedule": "cron(0 20 * * ? *)", "scalableTargetAction": {"minCapacity": 0}},
+    ALARM: {
+        "comparisonOperator": "GreaterThanThreshold",
+        "evaluationPeriods": 1,
+        "threshold": 0,
+        "namespace": "N",
+        "metricName": "M",
+        "statistic": "Sum",
+        "period": 60,
+    },
+    DASHBOARD: {"dashboardName": "d", "dashboardBody": '{"widgets": []}'},
+    LOGS: {},
+    "aws:sns/topic:Topic": {},
+    "aws:sns/topicPolicy:TopicPolicy": {"arn": "arn", "policy": TRUST},
+    "aws:sns/topicSubscription:TopicSubscription": {"topic": "arn", "protocol": "email", "endpoint": "a@example.com"},
+    KEY: {},
+    ALIAS: {"targetKeyId": "k"},
+    "aws:s3/bucketLogging:BucketLogging": {"bucket": "b", "targetBucket": "l", "targetPrefix": "p/"},
+    "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration": {"bucket": "b"},
+    "aws:s3/bucketNotification:BucketNotification": {
+        "bucket": "b",
+        "topics": [{"topicArn": "arn", "events": ["s3:ObjectCreated:*"]}],
+    },
+    BUDGET: {"budgetType": "COST", "timeUnit": "MONTHLY", "limitAmount": "1", "limitUnit": "USD"},
+    "aws:ecr/repository:Repository": {},
+    "aws:ecr/lifecyclePolicy:LifecyclePolicy": {"repository": "r", "policy": '{"rules": []}'},
 }
 
 
@@ -64,7 +98,7 @@ def checked(token: str, news: dict[str, Any], olds: dict[str, Any] | None = None
     return check(RESOURCES[token], name, olds or {}, news, SEED, REGION)
 
 
-def reasons(token: str, **changes: Any) -> list[str]:
+def reasons(token: str, /, **changes: Any) -> list[str]:
     news = {**SMALLEST[token], **changes}
     return [reason for _, reason in checked(token, news)[1]]
 
@@ -81,6 +115,24 @@ def test_the_smallest_program_is_accepted_and_checking_it_again_changes_nothing(
     again, failures = checked(token, SMALLEST[token], olds=inputs)
     assert failures == []
     assert again == inputs
+
+
+@pytest.mark.parametrize("token", RESOURCES)
+def test_what_is_not_known_before_the_update_is_no_mistake(token: str):
+    for key, declared in RESOURCES[token].inputs.items():
+        if key in SMALLEST[token] or declared.kind in ("object", "list"):
+            other = {"policyType": "StepScaling"} if key == "stepScalingPolicyConfiguration" else {}
+            left = {"targetTrackingScalingPolicyConfiguration", *exclusive(key)} if other else exclusive(key)
+            given = {name: value for name, value in SMALLEST[token].items() if name not in left}
+            assert checked(token, {**given, **other, key: UNKNOWN})[1] == []
+            if declared.kind == "list" and not declared.single:
+                assert checked(token, {**given, **other, key: [UNKNOWN]})[1] == []
+
+
+def exclusive(key: str) -> set[str]:
+    """What the smallest program gives in the place of a property."""
+    single = {"metricName", "namespace", "period", "statistic"}
+    return {"containers": {"primaryContainer"}, "metricQueries": single}.get(key, set())
 
 
 @pytest.mark.parametrize("token", RESOURCES)
@@ -117,14 +169,112 @@ def test_a_missing_property_is_named(token: str, missing: str):
         (OBJECT, {"source": {SIGNATURE: "archive"}}, "source: must be an asset"),
         (OBJECT, {"content": "text"}, "content: conflicts with source"),
         (MODEL, {"primaryContainer": {"mode": "MultiModel"}}, "primaryContainer.mode: is 'MultiModel'"),
-        (MODEL, {"primaryContainer": {"imageConfig": {}}}, "primaryContainer.imageConfig: is not implemented"),
+        (
+            MODEL,
+            {"primaryContainer": {"multiModelConfig": {}}},
+            "primaryContainer.multiModelConfig: is not implemented",
+        ),
+        (MODEL, {"containers": [CONTAINER]}, "primaryContainer: give either it or containers"),
+        (
+            MODEL,
+            {"containers": [CONTAINER] * 2, "primaryContainer": None},
+            "containers: the local AWS hosts models of one",
+        ),
         (CONFIGURATION, {"productionVariants": [{}]}, "productionVariants[0].modelName: is required"),
         (
             CONFIGURATION,
-            {"productionVariants": [{**VARIANT, "serverlessConfig": {}}]},
-            "productionVariants[0].serverlessConfig: is not implemented",
+            {"productionVariants": [{**VARIANT, "managedInstanceScaling": {}}]},
+            "productionVariants[0].managedInstanceScaling: is not implemented",
         ),
-        (POLICY, {"policyType": None}, "policyType: is 'StepScaling'; implemented locally: TargetTrackingScaling"),
+        (
+            CONFIGURATION,
+            {"productionVariants": [{"modelName": "m", "initialInstanceCount": 1}]},
+            "productionVariants[0]: needs initialInstanceCount and instanceType, or serverlessConfig",
+        ),
+        (
+            CONFIGURATION,
+            {
+                "shadowProductionVariants": [
+                    {
+                        "modelName": "m",
+                        "instanceType": "x",
+                        "serverlessConfig": {"maxConcurrency": 1, "memorySizeInMb": 1024},
+                    }
+                ]
+            },
+            "shadowProductionVariants[0].instanceType: conflicts with serverlessConfig",
+        ),
+        (
+            CONFIGURATION,
+            {"productionVariants": [{**VARIANT, "routingConfigs": [{"routingStrategy": "RANDOM"}] * 2}]},
+            "productionVariants[0].routingConfigs: takes one object, has 2",
+        ),
+        (
+            ENDPOINT,
+            {
+                "deploymentConfig": {
+                    "blueGreenUpdatePolicy": {
+                        "trafficRoutingConfiguration": {"type": "ALL_AT_ONCE", "waitIntervalInSeconds": 0}
+                    },
+                    "rollingUpdatePolicy": {
+                        "maximumBatchSize": {"type": "INSTANCE_COUNT", "value": 1},
+                        "waitIntervalInSeconds": 0,
+                    },
+                }
+            },
+            "deploymentConfig.rollingUpdatePolicy: conflicts with blueGreenUpdatePolicy",
+        ),
+        (
+            POLICY,
+            {"policyType": "PredictiveScaling"},
+            "policyType: is 'PredictiveScaling'; implemented locally: StepScaling",
+        ),
+        (
+            POLICY,
+            {"stepScalingPolicyConfiguration": STEPS},
+            "stepScalingPolicyConfiguration: is needed where policyType is StepScaling, and only there",
+        ),
+        (
+            POLICY,
+            {
+                "policyType": "StepScaling",
+                "targetTrackingScalingPolicyConfiguration": None,
+                "stepScalingPolicyConfiguration": {
+                    "stepAdjustments": [{"scalingAdjustment": 1, "metricIntervalLowerBound": "low"}]
+                },
+            },
+            "stepScalingPolicyConfiguration.stepAdjustments.metricIntervalLowerBound: must be a number as text",
+        ),
+        (ACTION, {"startTime": "tomorrow"}, "startTime: must be a moment like 2027-01-31T09:00:00Z, is 'tomorrow'"),
+        (ACTION, {"endTime": "2027-01-31T09:00:00"}, "endTime: must be a moment like"),
+        (ACTION, {"scalableTargetAction": {}}, "scalableTargetAction: needs minCapacity, maxCapacity or both"),
+        (ALARM, {"extendedStatistic": "p99"}, "statistic: give either it or extendedStatistic"),
+        (ALARM, {"namespace": None}, "namespace: is needed where there are no metricQueries"),
+        (DASHBOARD, {"dashboardBody": "[]"}, "dashboardBody: needs `widgets`, a list"),
+        (
+            DASHBOARD,
+            {"dashboardBody": '{"widgets": [{"type": "pie"}]}'},
+            "dashboardBody: widgets[0] needs a `type`: alarm",
+        ),
+        (
+            DASHBOARD,
+            {"dashboardBody": '{"widgets": [{"type": "text", "properties": {}, "x": 20, "width": 6}]}'},
+            "dashboardBody: widgets[0] must lie within 24 columns",
+        ),
+        (LOGS, {"retentionInDays": 2}, "retentionInDays: is 2; CloudWatch Logs takes 0, 1, 3, 5"),
+        (KEY, {"deletionWindowInDays": 3}, "deletionWindowInDays: must be 7 to 30 days, is 3"),
+        (KEY, {"rotationPeriodInDays": 90}, "rotationPeriodInDays: needs enableKeyRotation"),
+        (ALIAS, {"name": "mine"}, "name: must begin with alias/"),
+        (BUDGET, {"timePeriodStart": "2027"}, "timePeriodStart: must be like 2027-01-31_00:00, is '2027'"),
+        (
+            BUDGET,
+            {
+                "notifications": [
+                    {"comparisonOperator": "c", "notificationType": "n", "threshold": 1, "thresholdType": "t"}
+                ]
+            },
+            "notifications[0]: needs a subscriber, by mail or topic",
+        ),
         (
             "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
             {"rules": [{"id": "x", "status": "On"}]},
@@ -143,12 +293,13 @@ def test_base64_that_is_none_is_refused():
 
 
 def test_all_problems_are_told_at_once():
-    said = reasons(MODEL, primaryContainer={"imageConfig": {}, "speed": 1}, executionRoleArn=3, vpcConfig={})
+    odd = {"multiModelConfig": {}, "speed": 1}
+    said = reasons(MODEL, primaryContainer=odd, executionRoleArn=3, inferenceExecutionConfig={})
     assert sorted(reason.split(":")[0] for reason in said) == [
         "executionRoleArn",
-        "primaryContainer.imageConfig",
+        "inferenceExecutionConfig",
+        "primaryContainer.multiModelConfig",
         "primaryContainer.speed",
-        "vpcConfig",
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from localcloud.provider.configuration import SERVICES, loopback_problem, read_configuration
+from localcloud.provider.configuration import ALWAYS, SERVICES, loopback_problem, read_configuration
 from localcloud.provider.values import UNKNOWN
 
 URL = "http://127.0.0.1:4566"
@@ -38,10 +38,17 @@ def test_the_sdks_json_strings_are_read():
     )
     assert failures == []
     assert configuration is not None
-    assert configuration.endpoints == dict.fromkeys(SERVICES, URL)
+    assert configuration.endpoints == dict.fromkeys(ALWAYS, URL)
     assert (configuration.access_key, configuration.secret_key, configuration.path_style) == ("A", "S", False)
     assert configuration.default_tags == {"a": "b"}
     assert "S" not in repr(configuration).replace("S3", "")
+
+
+def test_addresses_of_services_that_not_every_program_uses_are_taken_where_they_are_given():
+    every = [names[0] for names in SERVICES.values()]
+    configuration, _ = read_configuration(given(endpoints=json.dumps([dict.fromkeys(every, URL)])))
+    assert configuration is not None
+    assert configuration.endpoints == dict.fromkeys(SERVICES, URL)
 
 
 def test_one_address_may_be_spread_over_several_entries():

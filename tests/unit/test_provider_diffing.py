@@ -26,6 +26,21 @@ CONFIGURATION = "aws:sagemaker/endpointConfiguration:EndpointConfiguration"
 ENDPOINT = "aws:sagemaker/endpoint:Endpoint"
 TARGET = "aws:appautoscaling/target:Target"
 POLICY = "aws:appautoscaling/policy:Policy"
+ACTION = "aws:appautoscaling/scheduledAction:ScheduledAction"
+ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
+DASHBOARD = "aws:cloudwatch/dashboard:Dashboard"
+LOGS = "aws:cloudwatch/logGroup:LogGroup"
+TOPIC = "aws:sns/topic:Topic"
+TOPIC_POLICY = "aws:sns/topicPolicy:TopicPolicy"
+SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
+KEY = "aws:kms/key:Key"
+ALIAS = "aws:kms/alias:Alias"
+BUDGET = "aws:budgets/budget:Budget"
+REPOSITORY = "aws:ecr/repository:Repository"
+IMAGES = "aws:ecr/lifecyclePolicy:LifecyclePolicy"
+BUCKET_LOGS = "aws:s3/bucketLogging:BucketLogging"
+LOCK = "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration"
+NOTIFICATION = "aws:s3/bucketNotification:BucketNotification"
 
 ALLOW = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": "*"}
 DENY = {"Effect": "Deny", "Action": "s3:*", "Resource": ["a", "b"], "Principal": "*"}
@@ -100,6 +115,12 @@ CHANGES = [
         ENDPOINT,
         {},
         {"deploymentConfig": {"autoRollbackConfiguration": {"alarms": [{"alarmName": "x"}]}}},
+        ["deploymentConfig!"],
+    ),
+    (
+        ENDPOINT,
+        {},
+        {"deploymentConfig": {"rollingUpdatePolicy": {"waitIntervalInSeconds": 0}}},
         ["deploymentConfig"],
     ),
     (
@@ -128,6 +149,60 @@ CHANGES = [
             "targetTrackingScalingPolicyConfiguration.targetValue",
         ],
     ),
+    (
+        CONFIGURATION,
+        {"productionVariants": [{"modelName": "a"}]},
+        {
+            "productionVariants": [{"modelName": "a"}],
+            "shadowProductionVariants": [{"modelName": "b"}],
+            "kmsKeyArn": "k",
+            "asyncInferenceConfig": {"outputConfig": {"s3OutputPath": "s3://b/o"}},
+            "dataCaptureConfig": {"destinationS3Uri": "s3://b/c"},
+        },
+        ["asyncInferenceConfig!", "dataCaptureConfig!", "kmsKeyArn!", "shadowProductionVariants!"],
+    ),
+    (MODEL, {"vpcConfig": {"subnets": ["a"]}}, {"vpcConfig": {"subnets": ["b"]}}, ["vpcConfig.subnets!"]),
+    (ALARM, {"name": "a", "threshold": 1}, {"name": "b", "threshold": 2}, ["name!", "threshold"]),
+    (ALARM, {"metricQueries": [{"id": "a"}]}, {"metricQueries": [{"id": "b"}]}, ["metricQueries"]),
+    (DASHBOARD, {"dashboardName": "a"}, {"dashboardName": "b"}, ["dashboardName!"]),
+    (LOGS, {"name": "a", "retentionInDays": 1}, {"name": "b", "retentionInDays": 3}, ["name!", "retentionInDays"]),
+    (
+        ACTION,
+        {"schedule": "rate(1 day)", "timezone": "UTC", "resourceId": "a"},
+        {"schedule": "rate(2 days)", "timezone": "Europe/Berlin", "resourceId": "b"},
+        ["resourceId!", "schedule", "timezone"],
+    ),
+    (TOPIC, {"name": "a", "displayName": "1"}, {"name": "b", "displayName": "2"}, ["displayName", "name!"]),
+    (TOPIC_POLICY, {"arn": "a", "policy": document(ALLOW)}, {"arn": "b", "policy": document()}, ["arn!", "policy"]),
+    (
+        SUBSCRIPTION,
+        {"endpoint": "a"},
+        {"endpoint": "b", "rawMessageDelivery": True},
+        ["endpoint!", "rawMessageDelivery"],
+    ),
+    (KEY, {"description": "a", "keyUsage": "E"}, {"description": "b", "keyUsage": "S"}, ["description", "keyUsage!"]),
+    (ALIAS, {"name": "alias/a", "targetKeyId": "1"}, {"name": "alias/b", "targetKeyId": "2"}, ["name!", "targetKeyId"]),
+    (BUDGET, {"limitAmount": "1", "name": "a"}, {"limitAmount": "2", "name": "b"}, ["limitAmount", "name!"]),
+    (
+        REPOSITORY,
+        {"imageTagMutability": "MUTABLE"},
+        {"imageTagMutability": "IMMUTABLE", "encryptionConfigurations": [{"encryptionType": "KMS"}]},
+        ["encryptionConfigurations!", "imageTagMutability"],
+    ),
+    (IMAGES, {"policy": '{"rules": []}'}, {"policy": '{"rules": [{"rulePriority": 1}]}'}, ["policy!"]),
+    (
+        BUCKET_LOGS,
+        {"bucket": "a", "targetPrefix": "x"},
+        {"bucket": "b", "targetPrefix": "y"},
+        ["bucket!", "targetPrefix"],
+    ),
+    (
+        LOCK,
+        {"rule": {"defaultRetention": {"days": 1}}},
+        {"rule": {"defaultRetention": {"days": 2}}},
+        ["rule.defaultRetention.days"],
+    ),
+    (NOTIFICATION, {"topics": [{"topicArn": "a"}]}, {"topics": [{"topicArn": "b"}]}, ["topics"]),
 ]
 
 
@@ -180,6 +255,21 @@ def test_the_same_is_no_change(token: str, value: Any):
             {"rules": [{"id": "a", "transitions": [{"days": 1}, {"days": 2}]}]},
             {"rules": [{"id": "a", "transitions": [{"days": 2}, {"days": 1}]}]},
         ),
+        # The same number, moment or key, written otherwise.
+        (
+            POLICY,
+            {"stepScalingPolicyConfiguration": {"stepAdjustments": [{"metricIntervalLowerBound": "0"}]}},
+            {"stepScalingPolicyConfiguration": {"stepAdjustments": [{"metricIntervalLowerBound": "0.0"}]}},
+        ),
+        (ACTION, {"startTime": "2027-01-31T09:00:00Z"}, {"startTime": "2027-01-31T10:00:00+01:00"}),
+        (BUDGET, {"limitAmount": "100"}, {"limitAmount": "100.0"}),
+        (ALIAS, {"targetKeyId": "1-2"}, {"targetKeyId": "arn:aws:kms:eu-central-1:123456789012:key/1-2"}),
+        (DASHBOARD, {"dashboardBody": '{"widgets": []}'}, {"dashboardBody": '{\n "widgets":[]}'}),
+        (
+            IMAGES,
+            {"policy": '{"rules": [{"rulePriority": 1}, {"rulePriority": 2}]}'},
+            {"policy": '{"rules": [{"rulePriority": 2}, {"rulePriority": 1}]}'},
+        ),
     ],
 )
 def test_what_means_the_same_is_no_change(token: str, old: Any, new: Any):
@@ -190,6 +280,11 @@ def test_a_program_that_names_what_aws_chose_changes_nothing():
     state = {"key": "k", "contentType": "application/gzip"}
     assert changes(OBJECT, {"key": "k"}, {"key": "k", "contentType": "application/gzip"}, state) == []
     assert changes(OBJECT, {"key": "k"}, {"key": "k", "contentType": "text/plain"}, state) == ["contentType"]
+
+
+def test_an_endpoint_that_was_rolled_back_is_updated_again():
+    asked, runs = {"endpointConfigName": "new"}, {"endpointConfigName": "old"}
+    assert changes(ENDPOINT, asked, asked, {**runs, "tagsAll": {}}) == ["endpointConfigName"]
 
 
 def test_kinds_of_change_are_told_apart():

@@ -6,7 +6,7 @@ from typing import Any
 
 from localcloud.provider.apishape import from_api, to_api
 from localcloud.provider.cloud import Cloud
-from localcloud.provider.declarations import REGION, TAGS, Resource, integer, text
+from localcloud.provider.declarations import REGION, TAGS, Resource, flag, integer, obj, text
 from localcloud.provider.errors import ProviderError
 from localcloud.provider.values import Values
 
@@ -17,6 +17,14 @@ REQUEST = {
     "roleArn": text(computed=True, aws="RoleARN"),
     "scalableDimension": text(required=True, force_new=True),
     "serviceNamespace": text(required=True, force_new=True),
+    "suspendedState": obj(
+        {
+            "dynamicScalingInSuspended": flag(default=False),
+            "dynamicScalingOutSuspended": flag(default=False),
+            "scheduledScalingSuspended": flag(default=False),
+        },
+        computed=True,
+    ),
 }
 
 
@@ -78,8 +86,8 @@ def _key(identifier: str, known: Values) -> tuple[str, str, str]:
 
 RESOURCE = Resource(
     label="Application Auto Scaling Target",
+    service="application-autoscaling",
     inputs={"region": REGION, "tags": TAGS, **REQUEST},
-    rejected=("suspendedState",),
     outputs=("arn",),
     import_id="NAMESPACE/RESOURCE/DIMENSION",
     create=create,

@@ -90,6 +90,7 @@ def delete(cloud: Cloud, identifier: str, old: Values) -> None:
 
 RESOURCE = Resource(
     label="IAM Role",
+    service="iam",
     inputs={
         "assumeRolePolicy": document(required=True),
         "description": text(),

@@ -45,6 +45,7 @@ def _parts(identifier: str) -> tuple[str, str]:
 
 RESOURCE = Resource(
     label="IAM RolePolicy",
+    service="iam",
     inputs={
         "name": text(force_new=True, computed=True),
         "namePrefix": text(force_new=True, computed=True),

@@ -19,6 +19,8 @@ GONE = ("404", "NoSuchBucket")
 def create(cloud: Cloud, inputs: Values) -> str:
     name = str(inputs.get("bucket") or inputs["bucketPrefix"] + secrets.token_hex(8))
     arguments: dict[str, Any] = {"Bucket": name}
+    if inputs.get("objectLockEnabled"):
+        arguments["ObjectLockEnabledForBucket"] = True
     if cloud.region != "us-east-1":
         arguments["CreateBucketConfiguration"] = {"LocationConstraint": cloud.region}
     try:
@@ -40,6 +42,7 @@ def read(cloud: Cloud, identifier: str, _known: Values) -> Values | None:
         raise
     return {
         "bucket": identifier,
+        "objectLockEnabled": _is_locked(cloud, identifier),
         "tags": _tags(cloud, identifier),
         "arn": f"arn:{cloud.partition}:s3:::{identifier}",
         "bucketDomainName": f"{identifier}.s3.{cloud.dns_suffix}",
@@ -65,7 +68,19 @@ def delete(cloud: Cloud, identifier: str, old: Values) -> None:
 def _empty(cloud: Cloud, bucket: str) -> None:
     for page in cloud.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
         for version in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
-            cloud.s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
+            cloud.s3.delete_object(
+                Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"], BypassGovernanceRetention=True
+            )
+
+
+def _is_locked(cloud: Cloud, bucket: str) -> bool:
+    try:
+        answer = cloud.s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
+    except ClientError as error:
+        if code_of(error) == "ObjectLockConfigurationNotFoundError":
+            return False
+        raise
+    return bool(answer.get("ObjectLockEnabled") == "Enabled")
 
 
 def _tags(cloud: Cloud, bucket: str) -> dict[str, str]:
@@ -88,10 +103,12 @@ def _set_tags(cloud: Cloud, bucket: str, tags: dict[str, str]) -> None:
 
 RESOURCE = Resource(
     label="S3 Bucket",
+    service="s3",
     inputs={
         "bucket": text(force_new=True, computed=True),
         "bucketPrefix": text(force_new=True, computed=True),
         "forceDestroy": flag(default=False, write_only=True),
+        "objectLockEnabled": flag(computed=True, force_new=True),
         "region": REGION,
         "tags": TAGS,
     },
@@ -104,7 +121,6 @@ RESOURCE = Resource(
         "lifecycleRules",
         "logging",
         "objectLockConfiguration",
-        "objectLockEnabled",
         "policy",
         "replicationConfiguration",
         "requestPayer",

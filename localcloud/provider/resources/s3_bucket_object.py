@@ -25,9 +25,11 @@ HEADERS = {
     "contentDisposition": text(),
     "contentEncoding": text(),
     "contentLanguage": text(),
+    "bucketKeyEnabled": flag(computed=True),
     "contentType": text(computed=True),
+    "kmsKeyId": text(computed=True, aws="SSEKMSKeyId"),
     "metadata": Property(kind="map"),
-    "serverSideEncryption": text(computed=True, choices=("AES256",)),
+    "serverSideEncryption": text(computed=True, choices=("AES256", "aws:kms", "aws:kms:dsse")),
     "storageClass": text(computed=True),
 }
 
@@ -70,11 +72,12 @@ def update(cloud: Cloud, identifier: str, old: Values, new: Values) -> None:
 
 def delete(cloud: Cloud, identifier: str, old: Values) -> None:
     bucket, key = _address(identifier, old)
+    force: Any = {"BypassGovernanceRetention": True} if old.get("forceDestroy") else {}
     try:
         for page in cloud.s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key):
             for version in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
                 if version["Key"] == key:
-                    cloud.s3.delete_object(Bucket=bucket, Key=key, VersionId=version["VersionId"])
+                    cloud.s3.delete_object(Bucket=bucket, Key=key, VersionId=version["VersionId"], **force)
     except ClientError as error:
         if code_of(error) not in GONE:
             raise
@@ -91,9 +94,12 @@ def _upload(cloud: Cloud, inputs: Values) -> None:
     arguments: dict[str, Any] = {
         "Bucket": inputs["bucket"],
         "Key": inputs["key"],
+        "ChecksumAlgorithm": "CRC32",  # a locked bucket takes nothing without one
         "Tagging": urlencode([(tag["Key"], tag["Value"]) for tag in tag_list(cloud.tags(inputs))]),
         **to_api(HEADERS, inputs),
     }
+    if "kmsKeyId" in inputs:
+        arguments.setdefault("ServerSideEncryption", "aws:kms")  # as upstream
     content = _content(inputs)
     if isinstance(content, Path):
         with content.open("rb") as stream:
@@ -124,6 +130,7 @@ def validate(inputs: Values) -> list[tuple[str, str]]:
 
 RESOURCE = Resource(
     label="S3 BucketObjectv2",
+    service="s3",
     inputs={
         "bucket": text(required=True, force_new=True),
         "key": text(force_new=True),
@@ -138,10 +145,8 @@ RESOURCE = Resource(
     },
     rejected=(
         "acl",
-        "bucketKeyEnabled",
         "checksumAlgorithm",
         "etag",
-        "kmsKeyId",
         "objectLockLegalHoldStatus",
         "objectLockMode",
         "objectLockRetainUntilDate",

@@ -9,41 +9,101 @@ from botocore.exceptions import ClientError
 
 from localcloud.provider.apishape import from_api, tag_list, to_api
 from localcloud.provider.cloud import Cloud
-from localcloud.provider.declarations import REGION, TAGS, Autoname, Resource, integer, number, objects, text
-from localcloud.provider.hosting import NAME_LIMIT, is_missing, tags_of, update_tags
-from localcloud.provider.values import Values
-
-VARIANTS = objects(
-    {
-        "containerStartupHealthCheckTimeoutInSeconds": integer(),
-        "initialInstanceCount": integer(),
-        "initialVariantWeight": number(default=1),
-        "instanceType": text(),
-        "modelDataDownloadTimeoutInSeconds": integer(),
-        "modelName": text(required=True),
-        "variantName": text(computed=True),
-    },
-    required=True,
-    force_new=True,
-    rejected=(
-        "acceleratorType",
-        "capacityReservationConfig",
-        "coreDumpConfig",
-        "enableSsmAccess",
-        "inferenceAmiVersion",
-        "managedInstanceScaling",
-        "routingConfigs",
-        "serverlessConfig",
-        "volumeSizeInGb",
-    ),
+from localcloud.provider.declarations import (
+    REGION,
+    TAGS,
+    Autoname,
+    Property,
+    Resource,
+    flag,
+    integer,
+    number,
+    obj,
+    objects,
+    text,
 )
-REQUEST = {"productionVariants": VARIANTS}
+from localcloud.provider.hosting import NAME_LIMIT, is_missing, tags_of, update_tags
+from localcloud.provider.values import UNKNOWN, Values
+
+SERVERLESS = obj(
+    {
+        "maxConcurrency": integer(required=True),
+        "memorySizeInMb": integer(required=True, aws="MemorySizeInMB"),
+        "provisionedConcurrency": integer(),
+    }
+)
+VARIANT = {
+    "containerStartupHealthCheckTimeoutInSeconds": integer(),
+    "enableSsmAccess": flag(aws="EnableSSMAccess"),
+    "inferenceAmiVersion": text(),
+    "initialInstanceCount": integer(),
+    "initialVariantWeight": number(default=1),
+    "instanceType": text(),
+    "modelDataDownloadTimeoutInSeconds": integer(),
+    "modelName": text(required=True),
+    "routingConfigs": objects({"routingStrategy": text(required=True)}, single=True, aws="RoutingConfig"),
+    "serverlessConfig": SERVERLESS,
+    "variantName": text(computed=True),
+    "volumeSizeInGb": integer(computed=True, aws="VolumeSizeInGB"),
+}
+VARIANTS: dict[str, Any] = {
+    "force_new": True,
+    "rejected": ("acceleratorType", "capacityReservationConfig", "coreDumpConfig", "managedInstanceScaling"),
+}
+ASYNC = obj(
+    {
+        "clientConfig": obj({"maxConcurrentInvocationsPerInstance": integer()}),
+        "outputConfig": obj(
+            {
+                "kmsKeyId": text(),
+                "notificationConfig": obj(
+                    {
+                        "errorTopic": text(),
+                        "includeInferenceResponseIns": Property(
+                            kind="list", unordered=True, aws="IncludeInferenceResponseIn"
+                        ),
+                        "successTopic": text(),
+                    }
+                ),
+                "s3FailurePath": text(),
+                "s3OutputPath": text(required=True),
+            },
+            required=True,
+        ),
+    },
+    force_new=True,
+    aws="AsyncInferenceConfig",
+)
+CAPTURE = obj(
+    {
+        "captureContentTypeHeader": obj(
+            {
+                "csvContentTypes": Property(kind="list", unordered=True),
+                "jsonContentTypes": Property(kind="list", unordered=True),
+            }
+        ),
+        "captureOptions": objects({"captureMode": text(required=True, choices=("Input", "Output"))}, required=True),
+        "destinationS3Uri": text(required=True),
+        "enableCapture": flag(),
+        "initialSamplingPercentage": integer(required=True),
+        "kmsKeyId": text(),
+    },
+    force_new=True,
+)
+REQUEST = {
+    "asyncInferenceConfig": ASYNC,
+    "dataCaptureConfig": CAPTURE,
+    "executionRoleArn": text(force_new=True),
+    "kmsKeyArn": text(force_new=True, aws="KmsKeyId"),
+    "productionVariants": objects(VARIANT, required=True, **VARIANTS),
+    "shadowProductionVariants": objects(VARIANT, **VARIANTS),
+}
 
 
 def create(cloud: Cloud, inputs: Values) -> str:
     name = str(inputs.get("name") or inputs["namePrefix"] + secrets.token_hex(8))
     arguments: dict[str, Any] = to_api(REQUEST, inputs)
-    for variant in arguments["ProductionVariants"]:
+    for variant in [*arguments["ProductionVariants"], *arguments.get("ShadowProductionVariants", [])]:
         variant.setdefault("VariantName", f"variant-{secrets.token_hex(8)}")
     cloud.sagemaker.create_endpoint_config(EndpointConfigName=name, Tags=tag_list(cloud.tags(inputs)), **arguments)
     return name
@@ -60,6 +120,24 @@ def read(cloud: Cloud, identifier: str, _known: Values) -> Values | None:
     return {"name": identifier, "arn": arn, "tags": tags_of(cloud, arn), **from_api(REQUEST, answer)}
 
 
+def validate(inputs: Values) -> list[tuple[str, str]]:
+    problems = []
+    for key in ("productionVariants", "shadowProductionVariants"):
+        variants = inputs.get(key, UNKNOWN)
+        for number_, variant in enumerate(variants if variants != UNKNOWN else []):
+            where = f"{key}[{number_}]"
+            if variant == UNKNOWN:
+                continue
+            if "serverlessConfig" in variant:
+                for other in ("initialInstanceCount", "instanceType", "volumeSizeInGb"):
+                    if other in variant:
+                        problems.append((f"{where}.{other}", f"{where}.{other}: conflicts with serverlessConfig"))
+            elif "initialInstanceCount" not in variant or "instanceType" not in variant:
+                needed = "initialInstanceCount and instanceType, or serverlessConfig"
+                problems.append((where, f"{where}: needs {needed}"))
+    return problems
+
+
 def delete(cloud: Cloud, identifier: str, _old: Values) -> None:
     try:
         cloud.sagemaker.delete_endpoint_config(EndpointConfigName=identifier)
@@ -70,6 +148,7 @@ def delete(cloud: Cloud, identifier: str, _old: Values) -> None:
 
 RESOURCE = Resource(
     label="SageMaker EndpointConfiguration",
+    service="sagemaker",
     inputs={
         "name": text(force_new=True, computed=True),
         "namePrefix": text(force_new=True, computed=True),
@@ -77,13 +156,6 @@ RESOURCE = Resource(
         "tags": TAGS,
         **REQUEST,
     },
-    rejected=(
-        "asyncInferenceConfig",
-        "dataCaptureConfig",
-        "executionRoleArn",
-        "kmsKeyArn",
-        "shadowProductionVariants",
-    ),
     outputs=("arn",),
     autoname=Autoname(prefix_property="namePrefix", longest=NAME_LIMIT),
     import_id="the configuration's name",
@@ -91,4 +163,5 @@ RESOURCE = Resource(
     read=read,
     update=update_tags,
     delete=delete,
+    validate=validate,
 )
