@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -15,12 +17,20 @@ ABANDONED_UPLOAD_DAYS = 7
 
 @dataclass(frozen=True)
 class ArtifactBucketArgs:
-    """`disposable` lets a destroy take the artifacts with it; `protected` makes Pulumi refuse the destroy."""
+    """`disposable` lets a destroy take the artifacts with it; `protected` makes Pulumi refuse the destroy.
+
+    `key` encrypts instead of S3's own; `kept_days` says of prefixes after how long S3 empties them; `access_logs` is a
+    bucket that is told of every access; `object_lock_days` is how long nobody can remove or replace an artifact.
+    """
 
     stack: str
     noncurrent_days: int
     disposable: bool
     protected: bool
+    key: pulumi.Input[str] | None = None
+    kept_days: Mapping[str, int] = field(default_factory=dict)
+    access_logs: str | None = None
+    object_lock_days: int | None = None
 
 
 class ArtifactBucket(pulumi.ComponentResource):
@@ -34,6 +44,7 @@ class ArtifactBucket(pulumi.ComponentResource):
         bucket = aws.s3.Bucket(
             stem,
             force_destroy=args.disposable,
+            object_lock_enabled=True if args.object_lock_days else None,
             opts=pulumi.ResourceOptions(parent=self, protect=args.protected),
         )
         self.name, self.arn = bucket.bucket, bucket.arn
@@ -61,7 +72,9 @@ class ArtifactBucket(pulumi.ComponentResource):
             bucket=bucket.bucket,
             rules=[
                 {
-                    "apply_server_side_encryption_by_default": {"sse_algorithm": "AES256"},
+                    "apply_server_side_encryption_by_default": {"sse_algorithm": "AES256"}
+                    if args.key is None
+                    else {"sse_algorithm": "aws:kms", "kms_master_key_id": args.key},
                     "bucket_key_enabled": True,
                 }
             ],
@@ -70,6 +83,15 @@ class ArtifactBucket(pulumi.ComponentResource):
         versioning = aws.s3.BucketVersioning(
             stem, bucket=bucket.bucket, versioning_configuration={"status": "Enabled"}, opts=child
         )
+        emptied: list[Any] = [
+            {
+                "id": prefix.strip("/").replace("/", "-"),
+                "status": "Enabled",
+                "filter": {"prefix": prefix},
+                "expiration": {"days": days},
+            }
+            for prefix, days in args.kept_days.items()
+        ]
         aws.s3.BucketLifecycleConfiguration(
             stem,
             bucket=bucket.bucket,
@@ -86,7 +108,19 @@ class ArtifactBucket(pulumi.ComponentResource):
                     "filter": {"prefix": ""},
                     "noncurrent_version_expiration": {"noncurrent_days": args.noncurrent_days},
                 },
+                *emptied,
             ],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[versioning]),
         )
+        if args.object_lock_days:
+            aws.s3.BucketObjectLockConfiguration(
+                stem,
+                bucket=bucket.bucket,
+                rule={"default_retention": {"mode": "GOVERNANCE", "days": args.object_lock_days}},
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[versioning]),
+            )
+        if args.access_logs:
+            aws.s3.BucketLogging(
+                stem, bucket=bucket.bucket, target_bucket=args.access_logs, target_prefix=f"{stem}/", opts=child
+            )
         self.register_outputs({"name": self.name, "arn": self.arn})

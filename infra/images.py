@@ -1,42 +1,34 @@
-"""Inference images: from a spec's `repository:tag` to the URI that SageMaker pulls. Pure.
+"""Inference images: from a spec's `repository:tag` to the URI that SageMaker pulls. Pure, over committed tables.
 
-AWS publishes its Deep Learning Containers from one account, and from others in regions opened later; the table is
-that of the `sagemaker` package (2.257.7, `image_uri_config/`), without the isolated regions.
+The registries come from AWS's own SDK (`image_refresh` reads them into `tables/images.json`), so that nothing imports
+that package at deploy time; the ends of patching from AWS's support policy (`tables/end_of_patch.json`).
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar
 
-DEFAULT_ACCOUNT = "763104351884"
-ACCOUNTS = {
-    "af-south-1": "626614931356",
-    "ap-east-1": "871362719292",
-    "ap-east-2": "975050140332",
-    "ap-northeast-3": "364406365360",
-    "ap-south-2": "772153158452",
-    "ap-southeast-3": "907027046896",
-    "ap-southeast-4": "457447274322",
-    "ap-southeast-5": "550225433462",
-    "ap-southeast-6": "633930458069",
-    "ap-southeast-7": "590183813437",
-    "ca-west-1": "204538143572",
-    "cn-north-1": "727897471807",
-    "cn-northwest-1": "727897471807",
-    "eu-central-2": "380420809688",
-    "eu-south-1": "692866216735",
-    "eu-south-2": "503227376785",
-    "il-central-1": "780543022126",
-    "me-central-1": "914824155844",
-    "me-south-1": "217643126080",
-    "mx-central-1": "637423239942",
-    "us-gov-east-1": "446045086412",
-    "us-gov-west-1": "442386744353",
-}
+from pydantic import ValidationError
+
+from infra.prices import TableError
+from model_build.manifest import Frozen
+
+Table = TypeVar("Table", bound=Frozen)
+
+OWN = "own"
+"""In place of an image: our slim one, from the stack's own repository (`own_image`)."""
+
+FOLDER = Path(__file__).with_name("tables")
+# Where the table does not know a repository, AWS publishes it as this one: framework images share their registries.
+TYPICAL = "pytorch-inference"
 ECR = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?"
-    r"/(?P<repository>[a-z0-9][a-z0-9._/-]*?)(?::[\w.-]+)?(?:@sha256:[0-9a-f]{64})?"
+    r"/(?P<repository>[a-z0-9][a-z0-9._/-]*?)(?::(?P<tag>[\w.-]+))?(?:@sha256:[0-9a-f]{64})?"
 )
 
 
@@ -44,6 +36,48 @@ class Repository(NamedTuple):
     account: str
     region: str
     name: str
+
+
+class Registries(Frozen):
+    """Which account publishes a repository in a region."""
+
+    format: Literal[1] = 1
+    date: date
+    source: str
+    repositories: Mapping[str, Mapping[str, tuple[str, ...]]]
+    """Repository → account → regions."""
+
+    def account(self, name: str, region: str) -> str | None:
+        for account, regions in self.repositories[name].items():
+            if region in regions:
+                return account
+        return None
+
+
+class EndOfPatch(Frozen):
+    """Versions of a repository that get no security patches after a day."""
+
+    repository: str
+    version: str
+    end: date
+
+
+class Support(Frozen):
+    format: Literal[1] = 1
+    date: date
+    source: str
+    alternative: str
+    images: tuple[EndOfPatch, ...]
+
+
+@cache
+def registries() -> Registries:
+    return _read(FOLDER / "images.json", Registries)
+
+
+@cache
+def support() -> Support:
+    return _read(FOLDER / "end_of_patch.json", Support)
 
 
 def partition(region: str) -> str:
@@ -54,12 +88,27 @@ def partition(region: str) -> str:
 
 
 def image_uri(image: str, region: str) -> str:
-    """A whole URI is passed as is; `repository:tag` becomes AWS's own image in `region`."""
-    registry = image.partition("/")[0]
-    if "/" in image and ("." in registry or ":" in registry):
+    """A whole URI is passed as is; `repository:tag` becomes AWS's own image in `region`.
+
+    Raises ValueError where AWS does not publish that repository there, as far as the table knows.
+    """
+    if _whole(image):
         return image
+    name = re.split("[:@]", image, maxsplit=1)[0]
+    table = registries()
+    account = table.account(name if name in table.repositories else TYPICAL, region)
+    if account is None:
+        raise ValueError(
+            f"AWS publishes no '{name}' in {region} that is known here (table of {table.date}); give the whole image "
+            "URI, or run: slipway images refresh"
+        )
+    return f"{registry(account, region)}/{image}"
+
+
+def registry(account: str, region: str) -> str:
+    """The host of an account's registry in a region."""
     domain = "amazonaws.com.cn" if partition(region) == "aws-cn" else "amazonaws.com"
-    return f"{ACCOUNTS.get(region, DEFAULT_ACCOUNT)}.dkr.ecr.{region}.{domain}/{image}"
+    return f"{account}.dkr.ecr.{region}.{domain}"
 
 
 def repository(uri: str) -> Repository:
@@ -68,3 +117,39 @@ def repository(uri: str) -> Repository:
     if match is None:
         raise ValueError(f"'{uri}' is not in Amazon ECR, and SageMaker pulls from there alone")
     return Repository(match["account"], match["region"], match["repository"])
+
+
+def retired(image: str, today: date) -> str | None:
+    """Why an image of AWS's should not be deployed any more; None for any that is still patched, or not known."""
+    name, tag = _name_and_tag(image)
+    for ended in support().images:
+        same_version = re.match(rf"{re.escape(ended.version)}(?![\d])", tag)
+        if name == ended.repository and same_version and today > ended.end:
+            return (
+                f"{name} {ended.version} gets no security patches since {ended.end} (AWS's support policy, read "
+                f"{support().date}); take {support().alternative}"
+            )
+    return None
+
+
+def _name_and_tag(image: str) -> tuple[str, str]:
+    if not _whole(image):
+        name, _, tag = image.partition(":")
+        return name, tag
+    match = ECR.fullmatch(image)
+    if match is None or match["repository"] not in registries().repositories:
+        return "", ""
+    published = registries().account(match["repository"], match["region"])
+    return (match["repository"], match["tag"] or "") if match["account"] == published else ("", "")
+
+
+def _whole(image: str) -> bool:
+    registry_part = image.partition("/")[0]
+    return "/" in image and ("." in registry_part or ":" in registry_part)
+
+
+def _read(path: Path, kind: type[Table]) -> Table:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise TableError(f"{path}: the table cannot be read ({error}); restore it from git") from None

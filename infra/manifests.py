@@ -9,11 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.images import Repository, image_uri, repository
+from infra import own_image, preview, prices
+from infra.images import OWN, Repository, image_uri, repository
 from infra.settings import Settings
+from model_build.capacity import CapacityError, read_capacity
 from model_build.manifest import Deploy, Manifest, ManifestError, read_manifest, verify
 
 PRODUCTION_MINIMUM = 2  # AWS Security Hub control SageMaker.4: one instance is one failure from an outage
+
+
+LOCAL_ACCOUNT = "123456789012"  # the local AWS's, where nothing pulls an image
 
 
 @dataclass(frozen=True)
@@ -25,10 +30,19 @@ class BuiltModel:
     deploy: Deploy
     image_uri: str
     image_repository: Repository
+    shadow_uri: str | None = None
+    shadow_repository: Repository | None = None
+    target: float | None = None
+    """What `autoscaling.target: auto` came to; None where the spec gives a number, or none."""
 
     @property
     def name(self) -> str:
         return self.manifest.name
+
+    @property
+    def uses_own_image(self) -> bool:
+        shadow = self.deploy.shadow
+        return self.deploy.image == OWN or (shadow is not None and shadow.image == OWN)
 
     @property
     def digest(self) -> str:
@@ -73,22 +87,69 @@ def _read(directory: Path, settings: Settings, problems: list[str]) -> BuiltMode
         problems.append(str(error))
         return None
     problems += verify(manifest, directory, settings.root)
+    missed = [gate.gate for gate in manifest.gates if not gate.passed]
+    if missed:
+        problems.append(
+            f"{_shown(directory, settings)}: missed gates ({', '.join(missed)}), past which nothing is promoted; "
+            f"mend the model or specs/{manifest.name}.yaml, then run: slipway build {manifest.name}"
+        )
     deploy = manifest.deployment(settings.stack)
+    if settings.preview:
+        deploy = preview.smallest(deploy, manifest.chosen.memory_peak_mb, prices.committed().region(settings.region))
     where = f"specs/{manifest.name}.yaml: "
     where += f"environments.{settings.stack}.deploy" if settings.stack in manifest.environments else "deploy"
-    if settings.production and deploy.instances.min < PRODUCTION_MINIMUM:
+    if settings.production and deploy.endpoint == "realtime" and deploy.instances.min < PRODUCTION_MINIMUM:
         problems.append(
             f"specs/{manifest.name}.yaml: environments.{settings.stack}.deploy.instances: min is "
             f"{deploy.instances.min}, but production needs at least {PRODUCTION_MINIMUM} (SageMaker.4); "
             f"mend it, then run: slipway build {manifest.name}"
         )
-    uri = image_uri(deploy.image, settings.region)
     try:
+        uri = _image(deploy.image, settings)
         source = repository(uri)
     except ValueError as error:
         problems.append(f"{where}.image: {error}; mend it, then run: slipway build {manifest.name}")
         return None
-    return BuiltModel(manifest, directory / manifest.artifact.file, deploy, uri, source)
+    shadow_uri, shadow_source = None, None
+    if deploy.shadow and deploy.shadow.image:
+        try:
+            shadow_uri = _image(deploy.shadow.image, settings)
+            shadow_source = repository(shadow_uri)
+        except ValueError as error:
+            problems.append(f"{where}.shadow.image: {error}; mend it, then run: slipway build {manifest.name}")
+            return None
+    target = None
+    if deploy.autoscaling.target == "auto":
+        try:
+            target = _evidence(manifest, deploy, settings)
+        except CapacityError as error:
+            problems.append(f"{where}.autoscaling.target: {error}")
+            return None
+    return BuiltModel(
+        manifest, directory / manifest.artifact.file, deploy, uri, source, shadow_uri, shadow_source, target
+    )
+
+
+def _image(image: str, settings: Settings) -> str:
+    """Raises ValueError."""
+    if image == OWN:
+        return own_image.uri(settings.account or LOCAL_ACCOUNT, settings.region, settings.stack)
+    return image_uri(image, settings.region)
+
+
+def _evidence(manifest: Manifest, deploy: Deploy, settings: Settings) -> float:
+    """The target that a load test of exactly this artifact stands for. Raises CapacityError.
+
+    Read now and not at the build: the test loads an endpoint, so that it comes after the artifact.
+    """
+    found = read_capacity(
+        settings.root,
+        name=manifest.name,
+        artifact=manifest.artifact.sha256,
+        instance=deploy.instance,
+        environment=settings.stack,
+    )
+    return found.target("concurrency" if deploy.metric == "concurrency" else "invocations", deploy.autoscaling.safety)
 
 
 def _shown(path: Path, settings: Settings) -> str:

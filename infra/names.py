@@ -6,6 +6,8 @@ it replaces; only an endpoint keeps its name, since clients know it.
 
 from __future__ import annotations
 
+from model_build.deployment import MAIN_VARIANT
+
 MODEL_LIMIT = 40  # model_build.manifest.Name
 ENDPOINT_LIMIT = 63
 BUCKET_LIMIT = 63
@@ -13,7 +15,7 @@ ROLE_LIMIT = 64
 SUFFIX = 8
 STACK_LIMIT = ENDPOINT_LIMIT - MODEL_LIMIT - len("-")
 
-VARIANT = "AllTraffic"  # deployment guardrails and scaling policies stop working when it changes
+VARIANT = MAIN_VARIANT
 
 
 def endpoint(model: str, stack: str) -> str:
@@ -40,3 +42,17 @@ def log_group(endpoint_name: str) -> str:
 
 def scalable_resource(endpoint_name: str) -> str:
     return f"endpoint/{endpoint_name}/variant/{VARIANT}"
+
+
+def scheduled(endpoint_name: str, index: int) -> str:
+    return f"{endpoint_name}-schedule-{index}"
+
+
+def asynchronous(model: str, part: str) -> str:
+    """Prefix of an asynchronous endpoint's `input`, `output` or `error` objects in the stack's bucket."""
+    return f"async/{model}/{part}/"
+
+
+def captured(model: str) -> str:
+    """Prefix of captured requests and answers in the stack's bucket."""
+    return f"capture/{model}/"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from infra.images import Repository
@@ -38,6 +40,64 @@ def assumed_by_sagemaker(partition: str, region: str, account: str) -> Document:
     )
 
 
+def alarm_topic(topic_arn: str, account: str) -> Document:
+    """Who may publish to the alarm topic: alarms and budgets of this account, and no one in plaintext."""
+    return _document(
+        {
+            "Sid": "AlarmsAndBudgets",
+            "Effect": "Allow",
+            "Principal": {"Service": ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]},
+            "Action": "sns:Publish",
+            "Resource": topic_arn,
+            "Condition": {"StringEquals": {"aws:SourceAccount": account}},
+        },
+        {
+            "Sid": "RefusePlaintext",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "sns:Publish",
+            "Resource": topic_arn,
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        },
+    )
+
+
+def stack_key(partition: str, account: str) -> Document:
+    """Who may use the stack's key: whom IAM of this account names, and the services that fill its encrypted topic."""
+    return _document(
+        {
+            "Sid": "IamOfThisAccount",
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:{partition}:iam::{account}:root"},
+            "Action": "kms:*",
+            "Resource": "*",  # in a key's policy: this key
+        },
+        {
+            "Sid": "AlarmsAndBudgets",
+            "Effect": "Allow",
+            "Principal": {"Service": ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]},
+            "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
+            "Resource": "*",
+            "Condition": {"StringEquals": {"aws:SourceAccount": account}},
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Grants:
+    """What an endpoint may do beyond the least; each is empty where the spec asks for nothing of the kind."""
+
+    shadow_image: Repository | None = None
+    read_prefixes: tuple[str, ...] = ()
+    write_prefixes: tuple[str, ...] = ()
+    alarms: str | None = None
+    """Prefix of the names of the alarms that roll its updates back: SageMaker reads them with this role."""
+    topic_arns: tuple[str, ...] = ()
+    key_arn: str | None = None
+    subnets: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
+
+
 def endpoint_execution(
     *,
     partition: str,
@@ -47,9 +107,13 @@ def endpoint_execution(
     artifact_key: str,
     image: Repository,
     log_group: str,
+    grants: Grants | None = None,
 ) -> Document:
     """What one model's endpoint may do: read its artifact, pull its image, write its logs and metrics."""
+    grants = grants or Grants()
     logs = f"arn:{partition}:logs:{region}:{account}:log-group:{log_group}"
+    repositories = [image] if grants.shadow_image in (None, image) else [image, grants.shadow_image]
+    arns = [f"arn:{partition}:ecr:{one.region}:{one.account}:repository/{one.name}" for one in repositories if one]
     return _document(
         {
             "Sid": "ReadArtifact",
@@ -61,7 +125,7 @@ def endpoint_execution(
             "Sid": "PullImage",
             "Effect": "Allow",
             "Action": ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-            "Resource": f"arn:{partition}:ecr:{image.region}:{image.account}:repository/{image.name}",
+            "Resource": arns[0] if len(arns) == 1 else arns,
         },
         {
             # A registry token belongs to no repository; AWS knows no narrower resource.
@@ -89,7 +153,65 @@ def endpoint_execution(
             "Resource": "*",
             "Condition": {"StringEquals": {"cloudwatch:namespace": ["/aws/sagemaker/Endpoints", "AWS/SageMaker"]}},
         },
+        *_further(grants, partition, region, account, bucket_arn),
     )
+
+
+def _further(grants: Grants, partition: str, region: str, account: str, bucket_arn: str) -> Iterator[Document]:
+    here = f"{region}:{account}"
+    for sid, action, prefixes in (
+        ("ReadRequests", "s3:GetObject", grants.read_prefixes),
+        ("WriteAnswers", "s3:PutObject", grants.write_prefixes),
+    ):
+        if prefixes:
+            yield _allow(sid, action, [f"{bucket_arn}/{prefix}*" for prefix in prefixes])
+    if grants.alarms:
+        alarms = f"arn:{partition}:cloudwatch:{here}:alarm:{grants.alarms}-*"
+        yield _allow("ReadRollbackAlarms", "cloudwatch:DescribeAlarms", [alarms])
+    if grants.topic_arns:
+        yield _allow("TellTopics", "sns:Publish", list(grants.topic_arns))
+    if grants.key_arn:
+        suffix = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
+        services = [f"{service}.{region}.{suffix}" for service in ("s3", "sns")]
+        yield _allow("UseKey", ["kms:Decrypt", "kms:GenerateDataKey"], [grants.key_arn]) | {
+            "Condition": {"StringEquals": {"kms:ViaService": services}}
+        }
+        # SageMaker hands the key on to the volumes of the instances.
+        yield _allow("LendKeyToVolumes", "kms:CreateGrant", [grants.key_arn]) | {
+            "Condition": {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+        }
+        yield _allow("DescribeKey", "kms:DescribeKey", [grants.key_arn])
+    if grants.subnets:
+        ec2 = f"arn:{partition}:ec2:{here}"
+        interfaces = f"{ec2}:network-interface/*"
+        reached = [f"{ec2}:subnet/{subnet}" for subnet in grants.subnets]
+        reached += [f"{ec2}:security-group/{group}" for group in grants.security_groups]
+        yield _allow("JoinNetwork", "ec2:CreateNetworkInterface", [interfaces, *reached])
+        yield _allow(
+            "KeepInterfaces",
+            [
+                "ec2:CreateNetworkInterfacePermission",
+                "ec2:DeleteNetworkInterface",
+                "ec2:DeleteNetworkInterfacePermission",
+            ],
+            [interfaces],
+        )
+        # EC2's describing actions know no resources.
+        yield _allow(
+            "LookAround",
+            [
+                "ec2:DescribeDhcpOptions",
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSecurityGroups",
+                "ec2:DescribeSubnets",
+                "ec2:DescribeVpcs",
+            ],
+            "*",
+        )
+
+
+def _allow(sid: str, action: str | list[str], resource: str | list[str]) -> Document:
+    return {"Sid": sid, "Effect": "Allow", "Action": action, "Resource": resource}
 
 
 def _document(*statements: Document) -> Document:

@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
+from infra import cost, endpoint_scaling, hosting, names, scaling, stack_cost
 from infra.artifact_bucket import ArtifactBucket, ArtifactBucketArgs
+from infra.encryption import EncryptionKey, EncryptionKeyArgs
+from infra.image_repository import ImageRepository, ImageRepositoryArgs
+from infra.live import Account, LiveEndpoint, LiveError
 from infra.manifests import BuiltModel, find_models
 from infra.model_endpoint import ModelEndpoint, ModelEndpointArgs
 from infra.provider import aws_provider
-from infra.settings import Settings, SettingsError, read_settings
+from infra.settings import MADE, Settings, SettingsError, read_settings
+from infra.watching import AlarmTopic, AlarmTopicArgs, MonthlyBudget, MonthlyBudgetArgs
 
 
 def run() -> None:
     """Declares the whole stack. Raises pulumi.RunError with every problem, before any resource exists."""
     settings, models = _verified()
+    live = Account(settings)
+    running = _running(live, settings, models)
     provider = aws_provider(settings)
     account = aws.get_caller_identity_output(opts=pulumi.InvokeOptions(provider=provider)).account_id
     everywhere = pulumi.ResourceOptions(providers=[provider])
+    key = _key(settings, account, everywhere)
+    topic = _alarm_topic(settings, account, key, everywhere)
+    _budget(settings, topic, everywhere)
     bucket = ArtifactBucket(
         "slipway",
         ArtifactBucketArgs(
             stack=settings.stack,
             noncurrent_days=settings.noncurrent_days,
-            disposable=settings.local,
+            disposable=settings.disposable,
             protected=settings.production,
+            key=key,
+            kept_days=hosting.kept_days({model.name: model.deploy for model in models}),
+            access_logs=settings.access_logs,
+            object_lock_days=settings.object_lock_days,
         ),
         everywhere,
     )
+    if any(model.uses_own_image for model in models):
+        images = ImageRepositoryArgs(settings.stack, disposable=settings.disposable, protected=settings.production)
+        pulumi.export("image_repository", ImageRepository("slipway", images, everywhere).url)
+    hooks = endpoint_scaling.release_hooks(live)
     endpoints = {
         model.name: ModelEndpoint(
             model.name,
@@ -40,6 +59,16 @@ def run() -> None:
                 region=settings.region,
                 account=account,
                 protected=settings.production,
+                live=live,
+                running=running.get(names.endpoint(model.name, settings.stack)),
+                hooks=hooks,
+                surroundings=hosting.Surroundings(
+                    key, settings.subnets, settings.security_groups, settings.permissions_boundary
+                ),
+                alarm_topic=topic,
+                watched=settings.watched,
+                charted=settings.charted,
+                kept=settings.object_lock_days is not None,
             ),
             everywhere,
         )
@@ -49,6 +78,9 @@ def run() -> None:
     pulumi.export("bucket", bucket.name)
     pulumi.export("endpoints", {name: endpoint.endpoint_name for name, endpoint in endpoints.items()})
     pulumi.export("models", {model.name: _summary(model) for model in models})
+    pulumi.export("cost", cost.as_json(stack_cost.of_models(models, settings)))
+    if topic is not None:
+        pulumi.export("alarm_topic", topic)
 
 
 def _verified() -> tuple[Settings, list[BuiltModel]]:
@@ -58,9 +90,39 @@ def _verified() -> tuple[Settings, list[BuiltModel]]:
         raise pulumi.RunError(_listed(error.problems)) from None
     problems: list[str] = []
     models = find_models(settings, problems)
+    problems += stack_cost.refusals(models, settings)
     if problems:
         raise pulumi.RunError(_listed(problems))
     return settings, models
+
+
+def _running(live: Account, settings: Settings, models: list[BuiltModel]) -> dict[str, LiveEndpoint]:
+    """The endpoints whose count may differ from their configuration's, as they are now; previews look too."""
+    scaled = [names.endpoint(model.name, settings.stack) for model in models if scaling.scales(model.deploy)]
+    try:
+        return live.endpoints(scaled)
+    except LiveError as error:
+        raise pulumi.RunError(_listed([str(error)])) from None
+
+
+def _key(settings: Settings, account: pulumi.Input[str], opts: pulumi.ResourceOptions) -> Any:
+    """ARN of the stack's key; None where S3 and SageMaker encrypt with their own."""
+    if settings.kms != MADE:
+        return settings.kms
+    args = EncryptionKeyArgs(settings.stack, settings.region, account, settings.production)
+    return EncryptionKey("slipway", args, opts).arn
+
+
+def _alarm_topic(settings: Settings, account: pulumi.Input[str], key: Any, opts: pulumi.ResourceOptions) -> Any:
+    if settings.alarm_topic != MADE:
+        return settings.alarm_topic
+    return AlarmTopic("slipway", AlarmTopicArgs(settings.stack, account, key), opts).arn
+
+
+def _budget(settings: Settings, topic: Any, opts: pulumi.ResourceOptions) -> None:
+    if settings.monthly_budget is not None:
+        args = MonthlyBudgetArgs(settings.stack, settings.monthly_budget, settings.budget_emails, topic)
+        MonthlyBudget("slipway", args, opts)
 
 
 def _listed(problems: list[str]) -> str:

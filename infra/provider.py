@@ -9,7 +9,9 @@ from infra.settings import Settings
 
 # The version of localcloud's own `aws` plugin. AWS's real plugin never had it, so neither can stand in for the other.
 LOCAL_VERSION = "0.0.1"
-LOCAL_SERVICES = ("applicationautoscaling", "cloudwatch", "iam", "logs", "s3", "sagemaker", "sts")
+LOCAL_SERVICES = (
+    "applicationautoscaling", "budgets", "cloudwatch", "ecr", "iam", "kms", "logs", "s3", "sagemaker", "sns", "sts"
+)  # fmt: skip
 
 
 def aws_provider(settings: Settings) -> aws.Provider:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import pulumi
@@ -21,8 +21,10 @@ from infra.names import STACK_LIMIT
 from model_build.manifest import Frozen
 
 LOCAL, PRODUCTION = "local", "prod"
+PULL_REQUEST = re.compile(r"pr-[1-9]\d*")  # stacks of `slipway preview-env`
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
-STRUCTURED = ("tags", "models")  # keys whose value is JSON, not text
+# Keys whose value is JSON, not text.
+STRUCTURED = ("tags", "models", "subnets", "security_groups", "budget_emails")
 OBJECT_TAG_LIMIT = 10  # S3 allows ten tags an object; three are the program's own: stack, model, digest
 OWN_TAGS = 3
 
@@ -77,26 +79,97 @@ def _inside(value: str) -> str:
     return value
 
 
+def _made_or_named(what: str, pattern: str) -> Callable[[str], str]:
+    """`true`, for one that the stack makes, or the ARN of one that exists."""
+
+    def check(value: str) -> str:
+        if value != MADE and not re.fullmatch(pattern, value):
+            raise ValueError(f"'{value}' is neither true nor the ARN of {what}")
+        return value
+
+    return check
+
+
+def _id(prefix: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if not re.fullmatch(prefix + r"-[0-9a-f]{8,17}", value):
+            raise ValueError(f"'{value}' is no id such as {prefix}-0a1b2c3d")
+        return value
+
+    return check
+
+
+def _email(value: str) -> str:
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", value):
+        raise ValueError(f"'{value}' is no e-mail address")
+    return value
+
+
+MADE = "true"
+KeyOption = Annotated[
+    str, AfterValidator(_made_or_named("a KMS key", r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[\w-]+"))
+]
+TopicOption = Annotated[
+    str, AfterValidator(_made_or_named("an SNS topic", r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w-]+"))
+]
+BoundaryArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:policy/[\w+=,.@/-]+$")]
+
+
 class Settings(Frozen):
-    """Facts about the account and this run. `endpoint_url` is set on the stack `local` and nowhere else."""
+    """Facts about the account and this run. `endpoint_url` is set on stacks in the local cloud and nowhere else."""
 
     stack: Annotated[str, AfterValidator(_stack)]
     root: Path
     region: Annotated[str, AfterValidator(_region)]
     account: Annotated[str, AfterValidator(_account)] | None = None
+    cloud: Literal["aws", "local"] = "aws"
+    permissions_boundary: BoundaryArn | None = None
     tags: Annotated[dict[str, str], AfterValidator(_tags)] = Field(default_factory=dict)
     build: Annotated[str, AfterValidator(_inside)] = "build"
     models: tuple[str, ...] = ()
     noncurrent_days: int = Field(30, ge=1, le=36500)
+    kms: KeyOption | None = None
+    subnets: tuple[Annotated[str, AfterValidator(_id("subnet"))], ...] = Field((), max_length=16)
+    security_groups: tuple[Annotated[str, AfterValidator(_id("sg"))], ...] = Field((), max_length=5)
+    access_logs: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] | None = None
+    object_lock_days: int | None = Field(None, ge=1, le=36500)
+    alarm_topic: TopicOption | None = None
+    dashboards: bool | None = None
+    monthly_budget: float | None = Field(None, gt=0)
+    budget_emails: tuple[Annotated[str, AfterValidator(_email)], ...] = Field((), max_length=10)
     endpoint_url: str | None = None
 
     @property
     def local(self) -> bool:
-        return self.stack == LOCAL
+        """Whether the stack is in the local cloud: `local` itself, or a rehearsal of another one on this machine."""
+        return self.cloud == LOCAL
 
     @property
     def production(self) -> bool:
         return self.stack == PRODUCTION
+
+    @property
+    def preview(self) -> bool:
+        """Whether it is a pull request's own stack: as small as can be, and nothing in it is kept."""
+        return PULL_REQUEST.fullmatch(self.stack) is not None
+
+    @property
+    def disposable(self) -> bool:
+        """Whether a destroy takes what was stored with it."""
+        return self.local or self.preview
+
+    @property
+    def watched(self) -> bool:
+        """Whether endpoints have alarms and automatic rollback where their specs say nothing: everywhere on AWS.
+
+        Adding them to an endpoint later replaces it, so they are there from the first deployment.
+        """
+        return not (self.local or self.preview)
+
+    @property
+    def charted(self) -> bool:
+        """Whether each model has a dashboard."""
+        return self.dashboards if self.dashboards is not None else self.watched
 
     @property
     def build_directory(self) -> Path:
@@ -115,8 +188,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     stack = pulumi.get_stack()
     problems: list[str] = []
     values = _configuration(problems)
-    endpoint_url = _endpoint(stack, environment, problems)
-    if stack != LOCAL and "account" not in values:
+    if stack == LOCAL and values.setdefault("cloud", LOCAL) != LOCAL:
+        problems.append("slipway:cloud: the stack 'local' is on this machine; run: pulumi config rm slipway:cloud")
+    local = LOCAL in (stack, values.get("cloud"))
+    endpoint_url = _endpoint(stack, local, environment, problems)
+    if not local and "account" not in values:
         problems.append(
             f"slipway:account: say which account the stack '{stack}' lives in, so that no other is touched; "
             "run: pulumi config set slipway:account 123456789012"
@@ -128,9 +204,24 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         problems += [_problem(detail) for detail in error.errors()]
         raise SettingsError(problems) from None
+    problems += _combined(settings)
     if problems:
         raise SettingsError(problems)
     return settings
+
+
+def _combined(settings: Settings) -> Iterator[str]:
+    """What keys do not say together."""
+    if bool(settings.subnets) != bool(settings.security_groups):
+        yield (
+            "slipway:subnets, slipway:security_groups: a network needs both; give both lists in Pulumi.<stack>.yaml, "
+            "or neither"
+        )
+    if settings.monthly_budget and not (settings.budget_emails or settings.alarm_topic):
+        yield (
+            "slipway:monthly_budget: nobody would be told; give slipway:budget_emails, or run: pulumi config set "
+            "slipway:alarm_topic true"
+        )
 
 
 def _configuration(problems: list[str]) -> dict[str, Any]:
@@ -151,10 +242,10 @@ def _configuration(problems: list[str]) -> dict[str, Any]:
     return values
 
 
-def _endpoint(stack: str, environment: Mapping[str, str], problems: list[str]) -> str | None:
-    """The local AWS's URL for the stack `local`; None for any other, which must not be sent there by accident."""
+def _endpoint(stack: str, local: bool, environment: Mapping[str, str], problems: list[str]) -> str | None:
+    """The local AWS's URL for a stack that is there; None for any other, which must not be sent there by accident."""
     url = environment.get(ENDPOINT_VARIABLE, "")
-    if stack != LOCAL:
+    if not local:
         if url and _is_loopback(url):
             problems.append(
                 f"{ENDPOINT_VARIABLE} is {url}, this machine, but the stack '{stack}' is on AWS; "
@@ -163,12 +254,12 @@ def _endpoint(stack: str, environment: Mapping[str, str], problems: list[str]) -
         return None
     if not url:
         problems.append(
-            f"{ENDPOINT_VARIABLE} is not set, so the stack 'local' knows no local AWS; start it with `make up` or "
+            f"{ENDPOINT_VARIABLE} is not set, so the stack '{stack}' knows no local AWS; start it with `make up` or "
             '`slipway local start`, then run: eval "$(.venv/bin/slipway env)"'
         )
     elif not _is_loopback(url):
         problems.append(
-            f"{ENDPOINT_VARIABLE} is {url}, but the stack 'local' deploys to this machine alone "
+            f"{ENDPOINT_VARIABLE} is {url}, but the stack '{stack}' deploys to this machine alone "
             '(http://127.0.0.1:PORT); run: eval "$(.venv/bin/slipway env)"'
         )
     return url

@@ -35,9 +35,15 @@ def endpoint_configuration(made: Project, name: str = "news-local") -> str:
 def test_a_model_lives_from_its_first_deployment_to_its_removal(deployed: Project):
     outputs = deployed.outputs()
     assert outputs["endpoints"] == {"news": "news-local"}
-    assert set(outputs) == {"bucket", "endpoints", "models", "region"}
+    assert set(outputs) == {"bucket", "cost", "endpoints", "models", "region"}
     assert deployed.predict("news-local") == pytest.approx(expected())
     assert deployed.unchanged()
+
+    # A local AWS that was killed comes back as it was: there is nothing to do.
+    deployed.cloud.restart()
+    deployed.cloud.settled("news-local")
+    assert deployed.unchanged()
+    assert deployed.predict("news-local") == pytest.approx(expected())
 
     # A new artifact moves the endpoint, which keeps its name and its age; the old model and configuration are gone.
     before, created = endpoint_configuration(deployed), deployed.cloud.describe("news-local")["CreationTime"]

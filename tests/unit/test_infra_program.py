@@ -1,137 +1,31 @@
 """The whole program on a recording engine: what it declares, from which inputs, in which order."""
 
-import asyncio
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pulumi
 import pytest
 from built_models import write_model
-from pulumi.runtime import rpc
+from recording_engine import ACCOUNT, DEPRECATED, RecordedAccount, Recorder, deploying, value
 
-from infra import model_endpoint, program
+from infra import model_endpoint
+from infra.live import LiveEndpoint
 
-# Kept for as long as Python runs: the SDK holds on to it, and one that is dropped open is a warning.
-LOOP = asyncio.new_event_loop()
-
-
-@pytest.fixture(autouse=True)
-def event_loop() -> None:
-    """The SDK takes the thread's event loop, of which an earlier test that ran `asyncio.run` leaves none."""
-    asyncio.set_event_loop(LOOP)
-
-
-# The SDK warns about its own deprecated classes when its S3 module is imported, whether or not they are used.
-pytestmark = pytest.mark.filterwarnings("ignore:aws.s3/:DeprecationWarning", "ignore:s3.BucketV2:DeprecationWarning")
+pytestmark = [pytest.mark.filterwarnings(each) for each in DEPRECATED]
 
 ROOT = Path(__file__).parents[2]
-ACCOUNT = "123456789012"
-
-
-@dataclass
-class Made:
-    """One resource as the program asked for it; `request` is the engine's own message."""
-
-    kind: str
-    inputs: dict[str, Any]
-    request: Any
-
-
-@dataclass
-class Recorder(pulumi.runtime.Mocks):
-    """Says yes to everything, and keeps what it was asked."""
-
-    live_configuration: str | None = None
-    made: list[Made] = field(default_factory=list)
-
-    def new_resource(self, args):
-        outputs = dict(args.inputs)
-        if args.typ == "aws:s3/bucket:Bucket":
-            outputs |= {"bucket": f"{args.name}-0a1b2c3", "arn": f"arn:aws:s3:::{args.name}-0a1b2c3"}
-        elif args.typ.startswith("aws:"):
-            outputs.setdefault("name", f"{args.name}-0a1b2c3")
-            outputs.setdefault("arn", f"arn:aws:mock:::{args.name}")
-        if args.typ == "aws:sagemaker/endpoint:Endpoint" and self.live_configuration:
-            outputs["endpointConfigName"] = self.live_configuration
-        return f"{args.name}-id", outputs
-
-    def call(self, args):
-        assert args.token == "aws:index/getCallerIdentity:getCallerIdentity"
-        assert "::aws::" in args.provider, "the account was asked for without the explicit provider"
-        return {"accountId": ACCOUNT, "arn": "", "userId": "", "id": ""}
-
-    @property
-    def resources(self):
-        return [made for made in self.made if made.request.type.startswith("aws:")]
-
-    def of(self, kind):
-        return [made for made in self.made if made.kind == kind]
-
-    def one(self, kind):
-        (made,) = self.of(kind)
-        return made
-
-    def needs(self, kind):
-        """Kinds of the resources that the engine must make before the one of this kind, and remove after it."""
-        return {urn.split("::")[2].split(":")[-1] for urn in self.one(kind).request.dependencies}
-
-
-class Monitor(pulumi.runtime.mocks.MockMonitor):
-    """Keeps the requests too: ordering, protection and replacement are options, which the mocks do not get to see."""
-
-    def RegisterResource(self, request):
-        response = super().RegisterResource(request)
-        inputs = rpc.deserialize_properties(request.object)
-        self.mocks.made.append(Made(request.type.split(":")[-1], inputs, request))
-        return response
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+def project(tmp_path):
     return tmp_path
 
 
 @pytest.fixture
 def deploy(project, monkeypatch):
-    """Runs the program on a stack of the project; gives the recorder and the stack's outputs."""
-
-    def run(stack="local", preview=False, recorder=None, **config):
-        if stack != "local":
-            monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-            config = {"account": ACCOUNT, **config}
-        recorder = recorder or Recorder()
-        pulumi.runtime.set_mocks(recorder, project="slipway", stack=stack, preview=preview, monitor=Monitor(recorder))
-        pulumi.runtime.settings.SETTINGS.root_directory = str(project)
-        config = {"region": "eu-west-1", **config}
-        pulumi.runtime.set_all_config({f"slipway:{key}": value for key, value in config.items()})
-        exported = {}
-        monkeypatch.setattr(pulumi, "export", exported.__setitem__)
-
-        @pulumi.runtime.test
-        def whole():
-            program.run()
-
-        whole()
-        return recorder, exported
-
-    yield run
-    pulumi.runtime.set_all_config({})
-
-
-def value(output):
-    seen = []
-
-    @pulumi.runtime.test
-    def resolve():
-        return pulumi.Output.from_input(output).apply(seen.append)
-
-    resolve()
-    return seen[0]
+    yield from deploying(project, monkeypatch)
 
 
 def test_one_model_is_one_of_each_resource(project, deploy):
@@ -304,8 +198,10 @@ def test_every_resource_uses_the_explicit_provider(project, deploy):
 def test_every_resource_that_can_be_tagged_says_which_model_it_belongs_to(project, deploy):
     digest = write_model(project, "news", deploy={"instances": {"min": 1, "max": 2}}).artifact.sha256
     made, _ = deploy()
-    for kind in ("BucketObjectv2", "Model", "EndpointConfiguration"):
-        assert made.one(kind).inputs["tags"] == {"slipway:model": "news", "slipway:digest": digest}
+    versioned = {"slipway:model": "news", "slipway:digest": digest}
+    for kind in ("BucketObjectv2", "Model"):
+        assert made.one(kind).inputs["tags"] == versioned
+    assert versioned.items() < made.one("EndpointConfiguration").inputs["tags"].items()
     for kind in ("Role", "Endpoint", "Target"):
         assert made.one(kind).inputs["tags"] == {"slipway:model": "news"}
 
@@ -336,7 +232,8 @@ def test_a_preview_does_not_ask_whether_an_endpoint_moved(project, deploy):
 
 
 def test_an_endpoint_that_moved_passes():
-    model_endpoint.require_moved("news-dev", "new", "new")
+    account = RecordedAccount(Recorder(running={"news-dev": LiveEndpoint("new")}))
+    model_endpoint.require_moved(account, "news-dev", "new", "new")
 
 
 # The SDK itself brings YAML along; what counts is what the program adds to it.
@@ -353,5 +250,113 @@ def test_the_program_imports_neither_torch_nor_yaml_nor_anything_that_reads_spec
         text=True,
         check=True,
     ).stdout.split()
-    assert {name for name in loaded if name.startswith("model_build")} == {"model_build", "model_build.manifest"}
+    assert {name for name in loaded if name.startswith("model_build")} == {
+        "model_build",
+        *(f"model_build.{module}" for module in ("capacity", "deployment", "manifest")),
+    }
     assert not {"torch", "yaml", "onnx", "onnxruntime", "numpy", "boto3", "moto"} & set(loaded)
+
+
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd"
+
+
+def test_on_this_machine_a_spec_without_wishes_gets_no_alarm_no_rollback_and_no_dashboard(project, deploy):
+    write_model(project, "news", deploy={"instances": {"min": 1, "max": 2}})
+    made, _ = deploy()
+    assert made.of("MetricAlarm") == made.of("Dashboard") == []
+    assert "deploymentConfig" not in made.one("Endpoint").inputs
+
+
+def test_on_aws_a_model_has_a_dashboard_of_its_own_with_its_alarms(project, deploy):
+    write_model(project, "news")
+    board = deploy(stack="dev")[0].one("Dashboard").inputs
+    assert board["dashboardName"] == "news-dev"
+    (shown,) = [one for one in json.loads(board["dashboardBody"])["widgets"] if one["type"] == "alarm"]
+    assert len(shown["properties"]["alarms"]) == 3
+    assert deploy(stack="dev", dashboards="false")[0].of("Dashboard") == []
+
+
+def test_a_key_of_yours_encrypts_the_bucket_the_volumes_and_what_requests_leave(project, deploy):
+    write_model(project, "news", deploy={"endpoint": "async", "asynchronous": {"notify": True}})
+    write_model(project, "seen", deploy={"capture": {"percent": 1}})
+    made, _ = deploy(stack="dev", kms=KEY)
+    (rule,) = made.one("BucketServerSideEncryptionConfiguration").inputs["rules"]
+    assert rule["applyServerSideEncryptionByDefault"] == {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": KEY}
+    configurations = [one.inputs for one in made.of("EndpointConfiguration")]
+    (queued,) = (one for one in configurations if "asyncInferenceConfig" in one)
+    (seen,) = (one for one in configurations if "dataCaptureConfig" in one)
+    assert queued["kmsKeyArn"] == seen["kmsKeyArn"] == KEY
+    assert queued["asyncInferenceConfig"]["outputConfig"]["kmsKeyId"] == KEY
+    assert seen["dataCaptureConfig"]["kmsKeyId"] == KEY
+    assert {topic.inputs["kmsMasterKeyId"] for topic in made.of("Topic")} == {KEY}
+    for policy in made.of("RolePolicy"):
+        assert "UseKey" in policy.inputs["policy"]
+
+
+def test_the_stack_makes_a_key_that_rotates_and_is_protected_in_production(project, deploy):
+    made, _ = deploy(stack="prod", kms="true")
+    key = made.one("Key")
+    assert key.inputs["enableKeyRotation"] is True
+    assert key.request.protect
+    assert made.one("Alias").inputs["name"] == "alias/slipway-prod"
+
+
+def test_containers_join_the_stacks_network(project, deploy):
+    write_model(project, "news", deploy={"network": {"isolation": True}})
+    made, _ = deploy(stack="dev", subnets='["subnet-0a1b2c3d"]', security_groups='["sg-0a1b2c3d"]')
+    model = made.one("Model").inputs
+    assert model["vpcConfig"] == {"subnets": ["subnet-0a1b2c3d"], "securityGroupIds": ["sg-0a1b2c3d"]}
+    assert model["enableNetworkIsolation"] is True
+    assert "JoinNetwork" in made.one("RolePolicy").inputs["policy"]
+
+
+def test_accesses_are_logged_and_artifacts_locked_where_the_stack_says_so(project, deploy):
+    write_model(project, "news")
+    made, _ = deploy(stack="dev", access_logs="my-logs", object_lock_days="30")
+    assert made.one("BucketLogging").inputs["targetBucket"] == "my-logs"
+    rule = made.one("BucketObjectLockConfiguration").inputs["rule"]
+    assert rule == {"defaultRetention": {"mode": "GOVERNANCE", "days": 30}}
+    assert made.one("Bucket").inputs["objectLockEnabled"] is True
+    assert made.one("BucketObjectv2").request.retainOnDelete
+
+
+def test_alarms_tell_the_stacks_topic_and_the_budget_too(project, deploy):
+    write_model(project, "news")
+    made, outputs = deploy(stack="dev", alarm_topic="true", monthly_budget="100", budget_emails='["ops@example.com"]')
+    topic = value(outputs["alarm_topic"])
+    assert {tuple(alarm.inputs["alarmActions"]) for alarm in made.of("MetricAlarm")} == {(topic,)}
+    budget = made.one("Budget").inputs
+    assert (budget["limitAmount"], budget["timeUnit"]) == ("100", "MONTHLY")
+    assert budget["costFilters"] == [{"name": "TagKeyValue", "values": ["user:slipway:stack$dev"]}]
+    assert {tuple(one["subscriberSnsTopicArns"]) for one in budget["notifications"]} == {(topic,)}
+
+
+def test_an_async_endpoint_may_read_its_inputs_write_its_answers_and_tell_its_topics(project, deploy):
+    write_model(project, "news", deploy={"endpoint": "async", "asynchronous": {"notify": True, "keep_days": 7}})
+    made, _ = deploy(stack="dev")
+    granted = {one["Sid"]: one for one in json.loads(made.one("RolePolicy").inputs["policy"])["Statement"]}
+    bucket = "arn:aws:s3:::slipway-dev-0a1b2c3"
+    assert granted["ReadRequests"]["Resource"] == [f"{bucket}/async/news/input/*"]
+    assert granted["WriteAnswers"]["Resource"] == [f"{bucket}/async/news/output/*", f"{bucket}/async/news/error/*"]
+    assert len(granted["TellTopics"]["Resource"]) == 2
+    told = made.one("EndpointConfiguration").inputs["asyncInferenceConfig"]["outputConfig"]["notificationConfig"]
+    assert set(told.values()) == set(granted["TellTopics"]["Resource"])
+    expiring = made.one("BucketLifecycleConfiguration").inputs["rules"][2]
+    assert (expiring["filter"], expiring["expiration"]) == ({"prefix": "async/news/"}, {"days": 7})
+
+
+def test_a_shadow_with_its_own_image_is_a_second_model(project, deploy):
+    image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mine:1"
+    write_model(project, "news", deploy={"shadow": {"share": 0.1, "image": image}})
+    made, _ = deploy(stack="dev")
+    assert {model.inputs["primaryContainer"]["image"] for model in made.of("Model")} >= {image}
+    (shadow,) = made.one("EndpointConfiguration").inputs["shadowProductionVariants"]
+    assert shadow["modelName"].startswith("news-dev-shadow")
+
+
+def test_a_timetable_is_written_entry_after_entry(project, deploy):
+    schedule = [{"cron": "0 7 ? * MON-FRI *", "min": 2}, {"cron": "0 20 ? * MON-FRI *", "min": 1}]
+    write_model(project, "news", deploy={"instances": {"min": 1, "max": 4}, "autoscaling": {"schedule": schedule}})
+    first, second = deploy(stack="dev")[0].of("ScheduledAction")
+    assert first.inputs["scalableTargetAction"] == {"minCapacity": 2}
+    assert any(urn.endswith("news-dev-schedule-0") for urn in second.request.dependencies)

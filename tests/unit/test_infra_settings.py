@@ -146,3 +146,51 @@ def test_every_shipped_stack_lets_no_default_provider_in(stack):
     config = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
     assert config["pulumi:disable-default-providers"] == ["aws"]
     assert {key.partition(":")[2] for key in config if key.startswith("slipway:")} <= set(KEYS)
+
+
+def test_what_a_stack_may_have_beyond_the_least_is_read(configure):
+    configure(
+        "dev",
+        region="us-east-1",
+        account="123456789012",
+        kms="true",
+        subnets='["subnet-0a1b2c3d"]',
+        security_groups='["sg-0a1b2c3d"]',
+        access_logs="my-logs",
+        object_lock_days="30",
+        alarm_topic="arn:aws:sns:us-east-1:123456789012:ops",
+        dashboards="false",
+        monthly_budget="250.5",
+        budget_emails='["ops@example.com"]',
+    )
+    settings = read_settings({})
+    assert (settings.kms, settings.object_lock_days, settings.monthly_budget) == ("true", 30, 250.5)
+    assert (settings.subnets, settings.security_groups) == (("subnet-0a1b2c3d",), ("sg-0a1b2c3d",))
+    assert not settings.charted
+    assert settings.watched
+
+
+def test_alarms_and_dashboards_are_there_on_aws_and_not_on_this_machine(configure):
+    configure("local", region="us-east-1")
+    local = read_settings(LOCAL)
+    assert not (local.watched or local.charted)
+    configure("local", region="us-east-1", dashboards="true")
+    assert read_settings(LOCAL).charted
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"kms": "alias/mine"}, "slipway:kms: 'alias/mine' is neither true nor the ARN of a KMS key"),
+        ({"alarm_topic": "ops"}, "slipway:alarm_topic: 'ops' is neither true nor the ARN of an SNS topic"),
+        ({"subnets": '["vpc-1"]', "security_groups": '["sg-0a1b2c3d"]'}, "slipway:subnets.0: 'vpc-1' is no id"),
+        ({"subnets": '["subnet-0a1b2c3d"]'}, "a network needs both"),
+        ({"monthly_budget": "100"}, "nobody would be told"),
+        ({"budget_emails": '["ops"]'}, "'ops' is no e-mail address"),
+        ({"object_lock_days": "0"}, "slipway:object_lock_days"),
+    ],
+)
+def test_what_aws_would_refuse_of_it_is_refused_first(configure, config, said):
+    configure("dev", region="us-east-1", account="123456789012", **config)
+    (problem,) = problems({})
+    assert said in problem
