@@ -12,6 +12,9 @@ import threading
 from pathlib import Path
 from typing import TextIO
 
+from serving import logs, settings
+from serving.errors import ModelError
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Serves until it is told to stop. Returns 0; 1 where nothing can be served, the reason as stderr's last line."""
@@ -23,22 +26,25 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input closes")
+    parser.add_argument("--threads", metavar="VALUE", help="threads of one run of the model (SLIPWAY_THREADS)")
+    settings.add_flags(parser)
     options = parser.parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logs.configure()
+    if options.threads is not None:
+        os.environ["SLIPWAY_THREADS"] = options.threads
     if options.exit_with_parent:
         threading.Thread(target=_follow_stdin, daemon=True).start()
     # A pool of tokenizing threads beside ONNX Runtime's would only make both wait.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with _claim_stdout() as announcements:
-        return _serve(options.model_dir, options.host, options.port, announcements)
+        return _serve(options, announcements)
 
 
-def _serve(directory: Path, host: str, port: int, announcements: TextIO) -> int:
-    from serving.errors import ModelError
-
+def _serve(options: argparse.Namespace, announcements: TextIO) -> int:
+    directory: Path = options.model_dir
     try:
-        listener = _bind(host, port)
+        chosen = settings.read(options)
+        listener = _bind(options.host, options.port)
         if not directory.is_dir():
             raise ModelError(f"{directory}: there is no such folder; --model-dir names an unpacked model.tar.gz")
         # Heavy libraries are imported after a taken port or a missing folder was reported.
@@ -50,14 +56,12 @@ def _serve(directory: Path, host: str, port: int, announcements: TextIO) -> int:
             logging.getLogger("serving").error("the model cannot be loaded", exc_info=error)
         print(" ".join(str(error).split()), file=sys.stderr, flush=True)
         return 1
-    server.run(loaded, listener, announcements)
+    server.run(loaded, listener, announcements, chosen)
     return 0
 
 
 def _bind(host: str, port: int) -> socket.socket:
     """A socket that holds the port and does not listen yet, so that nothing connects before the model is loaded."""
-    from serving.errors import ModelError
-
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

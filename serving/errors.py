@@ -8,7 +8,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 try:  # In AWS's toolkit only this base class carries a status to the client; everything else becomes a 500.
-    from sagemaker_inference.errors import BaseInferenceToolkitError as _StatusError  # type: ignore[import-not-found]
+    from sagemaker_inference.errors import BaseInferenceToolkitError as _StatusError
 except ImportError:
 
     class _StatusError(Exception):  # type: ignore[no-redef]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,11 @@ import numpy as np
 import orjson
 
 from serving.config import ServingConfig
+from serving.cores import usable_cores
 from serving.errors import ModelError, RequestError
 from serving.tasks import TASKS
-from serving.tasks.request import JSON, NPY, Body, Request, to_npy
+from serving.tasks.arrays import Buffers, npy_parts, safetensors_parts
+from serving.tasks.request import JSON, NPY, SAFETENSORS, Body, Request
 
 if TYPE_CHECKING:
     from serving.tasks import Task
@@ -33,7 +36,7 @@ class Model:
     config: ServingConfig
     task: Task
     session: Any
-    """An `onnxruntime.InferenceSession`."""
+    """An `onnxruntime.InferenceSession`, or for a `.tflite` a `serving.litert.Session`."""
 
 
 def model_fn(model_dir: str, context: Any = None) -> Model:
@@ -55,20 +58,61 @@ def input_fn(body: Body, content_type: str | None, context: Any = None) -> Reque
 
 def predict_fn(data: Request, model: Model) -> Any:
     """One forward pass over the request's samples; returns what the client gets, arrays not yet encoded."""
-    feeds = model.task.encode(data.samples, model.config)
-    names = model.task.output_names(model.config)
-    outputs = dict(zip(names, model.session.run(names, feeds), strict=True))
+    outputs = run(model, data.samples)
     return model.task.answer(outputs, data, model.config)
 
 
+def predict_all(requests: Sequence[Request], model: Model) -> list[Any] | None:
+    """`predict_fn` of several requests of one `batch_key` in one forward pass, in order.
+
+    None where the outputs do not have a row for each sample, so that nobody can tell whose is which.
+    """
+    samples = model.task.join([request.samples for request in requests])
+    outputs = run(model, samples)
+    if any(array.ndim == 0 or len(array) != len(samples) for array in outputs.values()):
+        return None
+    answers = []
+    end = 0
+    for request in requests:
+        start, end = end, end + len(request.samples)
+        part = {name: array[start:end] for name, array in outputs.items()}
+        answers.append(model.task.answer(part, request, model.config))
+    return answers
+
+
+def run(model: Model, samples: Sequence[Any]) -> dict[str, np.ndarray[Any, Any]]:
+    """One forward pass over decoded samples: the model's outputs by name."""
+    feeds = model.task.encode(samples, model.config)
+    names = model.task.output_names(model.config)
+    return dict(zip(names, model.session.run(names, feeds), strict=True))
+
+
+def takes_batches(model: Model) -> bool:
+    """Whether the model's first axis is free, so that a batch may have any size."""
+    shapes = (getattr(one, "shape", None) for one in model.session.get_inputs())
+    return not any(shape and isinstance(shape[0], int) for shape in shapes)
+
+
 def output_fn(prediction: Any, accept: str | None) -> bytes:
-    """Encodes an answer as JSON, or as `.npy` where asked and it is one array. Raises RequestError (406)."""
-    if negotiate(accept) == JSON:
-        return orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain)
+    """Encodes an answer as JSON, or its arrays as `.npy` or safetensors where asked. Raises RequestError (406)."""
+    return b"".join(encode(prediction, negotiate(accept)))
+
+
+def encode(prediction: Any, kind: str) -> Buffers:
+    """An answer as the parts of a body of a media type that `negotiate` gave; arrays are not copied.
+
+    Raises RequestError (406).
+    """
+    if kind == JSON:
+        return [orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain)]
     outputs = prediction.get("outputs") if isinstance(prediction, dict) else None
-    if not outputs or len(outputs) != 1:
-        raise RequestError(406, f"{NPY} holds one array, and this answer is not one; accept {JSON}")
-    return to_npy(next(iter(outputs.values())))
+    if not outputs:
+        raise RequestError(406, f"{kind} holds arrays, and this answer is none; accept {JSON}")
+    if kind == SAFETENSORS:
+        return safetensors_parts(outputs)
+    if len(outputs) != 1:
+        raise RequestError(406, f"{NPY} holds one array, and this answer is not one; accept {JSON} or {SAFETENSORS}")
+    return npy_parts(next(iter(outputs.values())))
 
 
 def negotiate(accept: str | None) -> str:
@@ -77,23 +121,22 @@ def negotiate(accept: str | None) -> str:
         return JSON
     for part in accept.split(","):
         wanted = part.partition(";")[0].strip().lower()
-        if wanted == NPY:
-            return NPY
+        if wanted in (NPY, SAFETENSORS):
+            return wanted
         if wanted in (JSON, "*/*", "application/*", ""):
             return JSON
-    raise RequestError(406, f"answers are {JSON} or {NPY}, not {accept[:100]}")
+    raise RequestError(406, f"answers are {JSON}, {NPY} or {SAFETENSORS}, not {accept[:100]}")
 
 
 def thread_count() -> int:
-    """Intra-op threads: `SLIPWAY_THREADS`, else the cores that this process may use. Raises ModelError."""
+    """Intra-op threads: `SLIPWAY_THREADS`, else `OMP_NUM_THREADS`, else the usable cores. Raises ModelError."""
     wanted = os.environ.get("SLIPWAY_THREADS", "")
     if wanted:
-        if not wanted.isdigit() or int(wanted) < 1:
+        if not wanted.isdecimal() or int(wanted) < 1:
             raise ModelError(f"SLIPWAY_THREADS must be an integer of at least 1, not {wanted!r}")
         return int(wanted)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    usual = os.environ.get("OMP_NUM_THREADS", "")
+    return int(usual) if usual.isdecimal() and int(usual) > 0 else usable_cores()
 
 
 @functools.lru_cache(maxsize=8)
@@ -107,7 +150,11 @@ def _directory(context: Any) -> str:
 
 
 def open_session(path: Path, threads: int) -> Any:
-    """An `onnxruntime.InferenceSession` on the CPU, as every request is served with. Raises ModelError."""
+    """An `onnxruntime.InferenceSession` on the CPU, or what stands in for it. Raises ModelError."""
+    if path.suffix == ".tflite":
+        from serving.litert import Session
+
+        return Session(path, threads)
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

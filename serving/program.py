@@ -1,6 +1,6 @@
 """The functions that an artifact is served with: its own `code/inference.py`, completed by `serving.handler`.
 
-Apart from the server, which only knows three callables.
+Apart from the server, which only knows requests' bytes and answers' bytes.
 """
 
 from __future__ import annotations
@@ -8,18 +8,30 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from serving import handler
 from serving.errors import ModelError
-from serving.tasks.request import JSON
+from serving.tasks.arrays import Buffers
+from serving.tasks.request import JSON, MAX_SAMPLES, Request
+
+Answer = tuple["Buffers | Iterator[Any]", str]
+"""The parts of a body, or an iterator that gives them as they come to be (a stream), and its media type."""
 
 
-@dataclass(frozen=True)
+class Call(NamedTuple):
+    """One request as it came."""
+
+    body: bytes
+    content_type: str | None
+    accept: str | None
+
+
+@dataclass
 class Program:
     """A loaded model with the functions around it."""
 
@@ -28,23 +40,95 @@ class Program:
     predict_fn: Callable[..., Any]
     output_fn: Callable[..., Any]
     transform_fn: Callable[..., Any] | None
+    batches: bool = False
+    """Whether several requests may share a forward pass: the handler's own prediction on a free first axis."""
 
-    def respond(self, body: bytes, content_type: str | None, accept: str | None) -> tuple[bytes, str]:
-        """One request to the answer's bytes and media type. Raises RequestError, or whatever the model's code does."""
-        chosen = self._answer_type(accept)
+    def respond(self, call: Call) -> Answer:
+        """One request to its answer. Raises RequestError, or whatever the model's code does."""
+        chosen = self._answer_type(call.accept)
         if self.transform_fn is not None:
-            result = self.transform_fn(self.model, body, content_type, chosen)
-        else:
-            result = self.output_fn(self.predict_fn(self.input_fn(body, content_type), self.model), chosen)
-        if isinstance(result, tuple):  # the toolkits' other convention: (body, content type)
-            result, chosen = result
-        return (result.encode() if isinstance(result, str) else bytes(result)), chosen
+            return _answer(self.transform_fn(self.model, call.body, call.content_type, chosen), chosen)
+        data = self.input_fn(call.body, call.content_type)
+        return self._encode(self.predict_fn(data, self.model), chosen)
+
+    def respond_all(self, calls: Sequence[Call]) -> list[Answer | Exception]:
+        """Several requests to their answers, in order, in few forward passes; an error is its own request's alone."""
+        if len(calls) == 1 or not self.batches:
+            return [self._attempt(call) for call in calls]
+        results: list[Answer | Exception] = [_NOTHING] * len(calls)
+        groups: dict[Hashable, list[tuple[int, Request, str]]] = {}
+        for index, call in enumerate(calls):
+            try:
+                chosen = self._answer_type(call.accept)
+                data = self.input_fn(call.body, call.content_type)
+                if isinstance(data, Request):
+                    groups.setdefault(self.model.task.batch_key(data), []).append((index, data, chosen))
+                else:
+                    results[index] = self._encode(self.predict_fn(data, self.model), chosen)
+            except Exception as error:  # the model's code may raise anything; the caller tells kinds apart
+                results[index] = error
+        for members in groups.values():
+            for group in _split(members):
+                for (index, _, _), result in zip(group, self._predict(group), strict=True):
+                    results[index] = result
+        return results
+
+    def _attempt(self, call: Call) -> Answer | Exception:
+        try:
+            return self.respond(call)
+        except Exception as error:  # the model's code may raise anything; the caller tells kinds apart
+            return error
+
+    def _predict(self, group: Sequence[tuple[int, Request, str]]) -> Iterator[Answer | Exception]:
+        """Answers of requests of one key: by one forward pass, or by one each where that cannot be."""
+        shared: list[Any] | None = None
+        if len(group) > 1 and self.batches:
+            try:
+                shared = handler.predict_all([data for _, data, _ in group], self.model)
+                self.batches = shared is not None
+            except Exception:  # one request's fault must not be its neighbours': each is tried alone, and tells its own
+                shared = None
+        for position, (_, data, chosen) in enumerate(group):
+            try:
+                yield self._encode(shared[position] if shared else self.predict_fn(data, self.model), chosen)
+            except Exception as error:
+                yield error
+
+    def _encode(self, prediction: Any, chosen: str) -> Answer:
+        if self.output_fn is handler.output_fn:
+            return handler.encode(prediction, chosen), chosen
+        return _answer(self.output_fn(prediction, chosen), chosen)
 
     def _answer_type(self, accept: str | None) -> str:
-        """What `output_fn` is asked for: our own knows two media types, a model's own may know any."""
+        """What `output_fn` is asked for: our own knows some media types, a model's own may know any."""
         if self.transform_fn is None and self.output_fn is handler.output_fn:
             return handler.negotiate(accept)
         return JSON if accept in (None, "", "*/*") else str(accept)
+
+
+_NOTHING = RuntimeError("no answer was made")
+
+
+def _split(members: Sequence[tuple[int, Request, str]]) -> Iterator[Sequence[tuple[int, Request, str]]]:
+    """Groups of at most MAX_SAMPLES samples together, or of one request."""
+    group: list[tuple[int, Request, str]] = []
+    rows = 0
+    for member in members:
+        size = len(member[1].samples)
+        if group and rows + size > MAX_SAMPLES:
+            yield group
+            group, rows = [], 0
+        group.append(member)
+        rows += size
+    yield group
+
+
+def _answer(result: Any, chosen: str) -> Answer:
+    if isinstance(result, tuple):  # the toolkits' other convention: (body, content type)
+        result, chosen = result
+    if isinstance(result, Iterator):
+        return result, chosen
+    return [result.encode() if isinstance(result, str) else bytes(result)], chosen
 
 
 def load(directory: Path) -> Program:
@@ -71,12 +155,17 @@ def load(directory: Path) -> Program:
         raise
     except Exception as error:  # the user's code may raise anything; it is reported as the reason
         raise ModelError(f"model_fn failed: {type(error).__name__}: {error}") from error
+    predict = function("predict_fn", 2)
     return Program(
         model=model,
         input_fn=function("input_fn", 2),
-        predict_fn=function("predict_fn", 2),
+        predict_fn=predict,
         output_fn=function("output_fn", 2),
         transform_fn=_with_context(transform, 4, context) if transform else None,
+        batches=transform is None
+        and predict is handler.predict_fn
+        and isinstance(model, handler.Model)
+        and handler.takes_batches(model),
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from serving.tasks import audio_classification, image_classification, tensor, text_classification
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from serving.config import ServingConfig
     from serving.tasks.classification import Arrays
@@ -36,6 +36,12 @@ class Task(Protocol):
 
     def answer(self, outputs: Arrays, request: Request, config: ServingConfig) -> Any:
         """The model's outputs to what the client of `request` gets."""
+
+    def batch_key(self, request: Request) -> Hashable:
+        """Requests of the same key may be answered by one forward pass."""
+
+    def join(self, parts: Iterable[Sequence[Any]]) -> Sequence[Any]:
+        """The samples of several requests of one key, for `encode`."""
 
     def input_axes(self, config: ServingConfig) -> dict[str, dict[int, str]]:
         """The model's inputs by name, each with the symbolic names of its axes of free length."""

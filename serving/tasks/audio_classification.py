@@ -14,17 +14,19 @@ import numpy as np
 from serving.config import Audio, ServingConfig
 from serving.errors import ModelError, RequestError
 from serving.sound import log_mel, read_wav
+from serving.tasks.arrays import parse_npy
 from serving.tasks.classification import OUTPUTS, Arrays, Ranking, rank
 from serving.tasks.request import (
     JSON,
     NPY,
     Body,
     Request,
+    any_batch,
+    chain,
     check_count,
     media_type,
     parse_base64,
     parse_json,
-    parse_npy,
     unsupported,
 )
 
@@ -36,6 +38,8 @@ CONTENT_TYPES = (*WAV_TYPES, JSON, NPY)
 REQUIREMENTS = ("numpy", "onnxruntime", "orjson", "soxr")
 
 Signal = np.ndarray[Any, Any]
+
+batch_key, join = any_batch, chain
 
 
 def encode(samples: Sequence[Signal], config: ServingConfig) -> Arrays:

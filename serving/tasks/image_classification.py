@@ -15,17 +15,19 @@ import numpy as np
 
 from serving.config import Image, ServingConfig
 from serving.errors import ModelError, RequestError
+from serving.tasks.arrays import parse_npy
 from serving.tasks.classification import OUTPUTS, Arrays, Ranking, rank
 from serving.tasks.request import (
     JSON,
     NPY,
     Body,
     Request,
+    any_batch,
+    chain,
     check_count,
     media_type,
     parse_base64,
     parse_json,
-    parse_npy,
     unsupported,
 )
 
@@ -40,6 +42,8 @@ MAX_PIXELS = 32_000_000
 """Of one request: a few kilobytes of PNG can claim gigabytes."""
 
 Pixels = np.ndarray[Any, Any]
+
+batch_key, join = any_batch, chain
 
 
 def encode(samples: Sequence[Pixels], config: ServingConfig) -> Arrays:

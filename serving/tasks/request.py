@@ -1,4 +1,4 @@
-"""What every task's request has in common: samples, parameters, media types, JSON, arrays as `.npy`.
+"""What every task's request has in common: samples, parameters, media types, JSON, and how requests are joined.
 
 Apart so that the tasks hold only what is particular to their kind of data.
 """
@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
+import itertools
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import orjson
 
 from serving.errors import RequestError
 
 JSON = "application/json"
 NPY = "application/x-npy"
+SAFETENSORS = "application/x-safetensors"
 
 MAX_SAMPLES = 256
 """Samples of one request: 6 MB of one-letter texts would otherwise be a million rows of activations."""
@@ -32,7 +33,7 @@ class Request:
     `single` tells that the client sent one sample and no list; `parameters` has only known keys.
     """
 
-    samples: list[Any]
+    samples: Sequence[Any]
     single: bool
     parameters: dict[str, Any] = field(default_factory=dict)
 
@@ -67,7 +68,7 @@ def parse_json(body: Body) -> tuple[Any, dict[str, Any]]:
     return values["inputs"], parameters
 
 
-def check_count(samples: list[Any]) -> None:
+def check_count(samples: Sequence[Any]) -> None:
     """Raises RequestError for a batch that is empty or larger than MAX_SAMPLES."""
     if not samples:
         raise RequestError(400, "inputs must not be empty")
@@ -85,26 +86,11 @@ def parse_base64(text: str, where: str) -> bytes:
         raise RequestError(400, f"{where} is not base64") from None
 
 
-def parse_npy(body: Body) -> np.ndarray[Any, Any]:
-    """The array of an `.npy` body; pickled objects are refused. Raises RequestError."""
-    if isinstance(body, str):
-        raise RequestError(400, "the body is not an .npy array")
-    stream = io.BytesIO(body)
-    try:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(stream)
-        expected = int(np.prod(shape, dtype=object)) * dtype.itemsize  # before numpy allocates what a header claims
-        if dtype.hasobject or expected != stream.getbuffer().nbytes - stream.tell():
-            raise ValueError("its header does not fit its data")
-        stream.seek(0)
-        array: np.ndarray[Any, Any] = np.lib.format.read_array(stream, allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, TypeError) as error:
-        raise RequestError(400, f"the body is not an .npy array of plain numbers: {error!s:.200}") from None
-    return array
+def any_batch(request: Request) -> Hashable:
+    """For tasks whose samples all fit into one batch, whatever their lengths."""
+    return None
 
 
-def to_npy(array: np.ndarray[Any, Any]) -> bytes:
-    stream = io.BytesIO()
-    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
-    return stream.getvalue()
+def chain(parts: Iterable[Sequence[Any]]) -> Sequence[Any]:
+    """The samples of several requests as those of one."""
+    return list(itertools.chain.from_iterable(parts))

@@ -22,13 +22,25 @@ import numpy as np
 from serving.config import ServingConfig, Text
 from serving.errors import ModelError, RequestError
 from serving.tasks.classification import OUTPUTS, Arrays, Ranking, rank
-from serving.tasks.request import JSON, Body, Request, check_count, media_type, parse_json, unsupported
+from serving.tasks.request import (
+    JSON,
+    Body,
+    Request,
+    any_batch,
+    chain,
+    check_count,
+    media_type,
+    parse_json,
+    unsupported,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CONTENT_TYPES = (JSON, "text/plain")
 REQUIREMENTS = ("numpy", "onnxruntime", "orjson", "tokenizers")
+
+batch_key, join = any_batch, chain
 
 
 def encode(samples: Sequence[str], config: ServingConfig) -> Arrays:

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from serving_artifacts import Client, npy, png, running_server, start_server, wav, write_artifact
 
-from serving.server import MAX_PENDING
+from serving.settings import Settings
+
+MAX_PENDING = Settings().max_pending
 
 pytestmark = pytest.mark.contract
 
