@@ -12,11 +12,13 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model_build import (
     archive,
@@ -24,6 +26,7 @@ from model_build import (
     dominance,
     gates,
     locks,
+    measure,
     package,
     paired,
     publish,
@@ -33,11 +36,11 @@ from model_build import (
     stat_index,
     targets,
 )
-from model_build.cache import Cache
+from model_build.cache import Cache, Node
 from model_build.candidates import Candidate
 from model_build.errors import DISK_FULL, GatesMissed, SpecError, UserError
-from model_build.evidence import SOURCE, Evidence, gather
-from model_build.inputs import LIBRARIES, Inputs, versions
+from model_build.evidence import SOURCE, Evidence, gather, kinds_to_measure
+from model_build.inputs import LIBRARIES, Inputs, pass_libraries, versions
 from model_build.manifest import (
     Artifact,
     GateResult,
@@ -47,13 +50,16 @@ from model_build.manifest import (
     file_sha256,
     read_manifest,
 )
-from model_build.passes.base import InstructionSet
+from model_build.passes.base import InstructionSet, Model
 from model_build.progress import SILENT, Progress
 from model_build.project_files import resolve
 from model_build.shared_cache import SharedCache, Store
 from model_build.spec import CONTENT_TYPES, Spec, Step
 from model_build.watched import watched
 from model_build.workshop import Workshop
+
+if TYPE_CHECKING:
+    from model_build.parallel import Makers
 
 FOLDER = "build"
 
@@ -108,8 +114,8 @@ def attempt_all(
     """Builds the named specs, or all, and gives what became of each. One that fails does not keep the others.
 
     With more than one job, specs and the nodes of their candidates are built by so many processes at once; None: by as
-    many as there are cores, for more than one spec. With a scheduler (`tcp://…`), nodes are made by its Dask cluster.
-    Raises UserError before anything is built.
+    many as there are cores where that pays, for several specs and for a PyTorch model. One job: in this process. With a
+    scheduler (`tcp://…`), nodes are made by its Dask cluster. Raises UserError before anything is built.
     """
     from model_build import loading, parallel
 
@@ -123,8 +129,10 @@ def attempt_all(
         raise SpecError([str(problem) for problem in problems])
     outcomes: dict[Path, Outcome] = {}
     failures: dict[Path, UserError] = {}
-    jobs = jobs or (archive.cores() if len(stale) > 1 else 1)
-    if stale and (jobs > 1 or scheduler):
+    pays = len(stale) > 1 or any(spec.source.format == "pytorch" for spec in specs.values())
+    jobs = jobs or (archive.cores() if pays else 1)
+    at_once = jobs > 1 or scheduler is not None
+    if len(stale) > 1 and at_once:
         shown = ", ".join(path.stem for path in stale) if len(stale) < 6 else f"{len(stale)} models"
         with progress.step(f"build {shown}, {jobs} at once"):
             outcomes, failures = parallel.build(specs, root, jobs, progress, store, scheduler)
@@ -136,7 +144,15 @@ def attempt_all(
                 if path in fresh:
                     outcomes[path] = _unchanged(root / FOLDER / path.stem, progress)
                 else:
-                    outcomes[path] = build(specs[path], root, path=path, progress=progress, store=store)
+                    with parallel.Makers(path, specs[path], root, jobs, progress, store, scheduler) as makers:
+                        outcomes[path] = build(
+                            specs[path],
+                            root,
+                            path=path,
+                            progress=progress,
+                            store=store,
+                            makers=makers if at_once else None,
+                        )
         except UserError as error:
             failures[path] = error
     if any(outcome.built for outcome in outcomes.values()) or not (root / FOLDER / "report.html").is_file():
@@ -145,17 +161,24 @@ def attempt_all(
 
 
 def build(
-    spec: Spec, root: Path, *, path: Path | None = None, progress: Progress = SILENT, store: Store | None = None
+    spec: Spec,
+    root: Path,
+    *,
+    path: Path | None = None,
+    progress: Progress = SILENT,
+    store: Store | None = None,
+    makers: Makers | None = None,
 ) -> Outcome:
     """Builds one spec, whose file is `path`, into `build/NAME/`. Raises UserError; what was published before stays.
 
-    Nodes that `store` has are fetched from there, and what is made is stored there.
+    Nodes that `store` has are fetched from there, and what is made is stored there. They are made by `makers`; without
+    any in this process.
     """
     root = root.resolve()
     lock = root / FOLDER / ".cache" / "locks" / f"{spec.name}.lock"
     try:
         with locks.held(lock, lambda owner: progress.note(f"{owner} builds {spec.name}; waiting for it")):
-            return _locked(spec, root, path, progress, store)
+            return _locked(spec, root, path, progress, store, makers)
     except UserError as error:
         if error.message.startswith(f"{spec.name}: "):
             raise
@@ -170,7 +193,9 @@ def build(
         ) from error
 
 
-def _locked(spec: Spec, root: Path, path: Path | None, progress: Progress, store: Store | None) -> Outcome:
+def _locked(
+    spec: Spec, root: Path, path: Path | None, progress: Progress, store: Store | None, makers: Makers | None
+) -> Outcome:
     """`build`, while no other build of the spec runs."""
     started = time.monotonic()
     folder = root / FOLDER
@@ -187,7 +212,7 @@ def _locked(spec: Spec, root: Path, path: Path | None, progress: Progress, store
         progress.note(f"up to date: {manifest.candidate}")
     else:
         shared = SharedCache(store, progress) if store else None
-        manifest = Build(spec, root, inputs, build_key, progress, shared).run()
+        manifest = Build(spec, root, inputs, build_key, progress, shared, makers).run()
         time.sleep(stat_index.TICK / 1e9)  # what was just written is old enough then to be told from a change
         seen = _look(published, root)
     outcome = Outcome(published, manifest, built, time.monotonic() - started)
@@ -245,12 +270,14 @@ class Build:
         build_key: str,
         progress: Progress = SILENT,
         shared: SharedCache | None = None,
+        makers: Makers | None = None,
     ) -> None:
         self.spec = spec
         self.root = root
         self.inputs = inputs
         self.build_key = build_key
         self.progress = progress
+        self.makers = makers
         self.machine = targets.this_machine()
         self.instances = sorted({deploy.instance for deploy in (spec.deploy, *spec.deployments().values())})
         self.target = targets.common(targets.of_instance(instance) for instance in self.instances)
@@ -275,16 +302,45 @@ class Build:
             self.versions,
         )
 
-    def run(self) -> Manifest:
-        starting = search.starting(self.spec)
+    def make(self, wanted: Iterable[Candidate]) -> Iterator[tuple[Candidate, UserError | None]]:
+        """Makes the models of candidates, as many at once as there are makers. Each comes when its model is there, or
+        with what went wrong."""
+        if self.makers:
+            return self.makers.make(wanted, self.workshop.cache)
+        return self.workshop.make(wanted)
+
+    def _made(self, starting: Sequence[tuple[Step, ...]], stack: ExitStack) -> dict[str, Model]:
+        """Decides on the candidates and makes their models."""
         if self.spec.optimize.auto:
             with self.progress.step(f"search for at most {self.spec.optimize.budget}"):
-                self.search = search.grow(self.workshop, self.plan, starting)
-            self.candidates, built = self.search.candidates, self.search.built
-        else:
-            self.candidates = self.plan(starting)
-            built = {candidate.label: self.workshop.model(candidate.steps) for candidate in self.candidates}
-        evidence = gather(self.workshop, self.candidates, built, self._open)
+                self.search = search.grow(self.workshop, self.plan, starting, self.make)
+            self.candidates = self.search.candidates
+            return self.search.built
+        self.candidates = self.plan(starting)
+        samples = self._prepare(stack) if self.makers else None
+        for _, error in self.make(self.candidates):
+            if error:
+                raise error
+        if samples:
+            samples.result()
+        return {candidate.label: self.workshop.model(candidate.steps) for candidate in self.candidates}
+
+    def _prepare(self, stack: ExitStack) -> Future[Node] | None:
+        """Begins what measuring needs beside the models, while others make those; gives the samples to come."""
+        kinds = kinds_to_measure(self.workshop, self.candidates)
+        if not kinds:
+            return None
+        one = stack.enter_context(ThreadPoolExecutor(1))
+        self.workshop.ahead = measure.Ahead(kinds, self.spec.measure.threads)
+        stack.callback(self.workshop.ahead.end)
+        return one.submit(self.workshop.samples, self.spec.data.evaluation, "data.evaluation")
+
+    def run(self) -> Manifest:
+        with ExitStack() as stack:
+            built = self._made(search.starting(self.spec), stack)
+            if self.makers:
+                self.makers.close()
+            evidence = gather(self.workshop, self.candidates, built, self._open)
         results = self._check(evidence)
         holds = {label: gates.passed(result) for label, result in results.items()}
         files = {label: model.path for label, model in built.items()}
@@ -381,7 +437,7 @@ class Build:
                 "python": platform.python_version(),
                 "platform": platform.platform(),
                 "cpu": targets.cpu_model(),
-                "versions": self.versions,
+                "versions": self.versions | versions(pass_libraries(self.spec)),
             },
             "instruction_set": {
                 "instances": self.instances,

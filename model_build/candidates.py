@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_build import cache
+from model_build.inputs import versions as installed
 from model_build.passes import PASSES
-from model_build.passes.base import InstructionSet, Pass, PassConfig, needs_training
+from model_build.passes.base import InstructionSet, Pass, PassConfig, RoundingConfig, needs_training
 from model_build.spec import Optimize
 from model_build.spec import Step as Given
 
@@ -31,6 +32,8 @@ class Candidate:
     label: str
     """The labels of its steps joined by ' → '."""
     steps: tuple[Step, ...]
+    given: tuple[Given, ...] = ()
+    """The steps as they were given."""
 
 
 def plan(
@@ -64,18 +67,18 @@ def plan(
                 calibration=calibration_key if the_pass.NEEDS_CALIBRATION else None,
                 training=training_key if needs_training(config) else None,
                 options=option_inputs(step),
-                versions=dict(versions),
+                versions={**versions, **installed(getattr(the_pass, "LIBRARIES", ()))},
             )
             steps.append(Step(step.name, _label(step.name, step.options), the_pass, config, key))
         label = " → ".join(step.label for step in steps) or "as it is"
-        candidates.append(Candidate(label, tuple(steps)))
+        candidates.append(Candidate(label, tuple(steps), tuple(given)))
     return candidates
 
 
 def _decided(config: PassConfig, instruction_set: InstructionSet) -> PassConfig:
     """`reduce_range` that the spec leaves open: 7-bit weights unless every CPU concerned has VNNI."""
-    if getattr(config, "reduce_range", False) is None:
-        return config.model_copy(update={"reduce_range": not instruction_set.vnni})
+    if isinstance(config, RoundingConfig):
+        return config.model_copy(update={"reduce_range": config.narrow(instruction_set)})
     return config
 
 

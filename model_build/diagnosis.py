@@ -22,6 +22,8 @@ from model_build.manifest import GateResult, Manifest, read_manifest, verify
 from model_build.passes.base import Model
 from model_build.progress import SILENT, Progress
 from model_build.spec import Spec
+from model_build.workshop import RECORD
+from serving.config import FILE as CONFIG
 
 PUBLISHED = "the artifact"
 
@@ -73,7 +75,8 @@ def diagnose(spec: Spec, root: Path, path: Path, progress: Progress = SILENT) ->
                 continue
             node = build.workshop.cache.find(one["passes"][-1]["node"]) if one["passes"] else None
             if node:
-                models[one["label"]] = Model("onnx", node.directory, package.MODEL)
+                record = node.read_json(RECORD)
+                models[one["label"]] = Model(record["format"], node.directory, record["entry"])
             else:
                 missing.append(one["label"])
         evidence = afresh(build.workshop, models)
@@ -91,8 +94,10 @@ def diagnose(spec: Spec, root: Path, path: Path, progress: Progress = SILENT) ->
 def _unpacked(artifact: Path, folder: Path) -> Model:
     try:
         with tarfile.open(artifact) as archive:
-            archive.extract(package.MODEL, folder, filter="data")
-    except (OSError, KeyError, tarfile.TarError) as error:
+            archive.extract(CONFIG, folder, filter="data")
+            name: str = json.loads((folder / CONFIG).read_bytes())["model"]
+            archive.extract(name, folder, filter="data")
+            return Model(package.FORMATS[Path(name).suffix], folder, name)
+    except (OSError, ValueError, KeyError, tarfile.TarError) as error:
         what = "is missing" if isinstance(error, FileNotFoundError) else f"is no artifact: {error}"
         raise UserError(f"{artifact} {what}", "build the model again: slipway build") from None
-    return Model("onnx", folder, package.MODEL)

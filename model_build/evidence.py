@@ -78,11 +78,9 @@ def _look(
     workshop: Workshop, candidates: Sequence[Candidate], built: Mapping[str, Model], settings: Measure, look: int
 ) -> dict[str, Evidence]:
     """One measurement of the source and some candidates on the evaluation data."""
-    evaluation = workshop.spec.data.evaluation
-    key = workshop.inputs.samples_key(evaluation)
-    data = Samples(key, lambda: workshop.samples(evaluation, "data.evaluation"), labelled=evaluation is not None)
-    models: dict[str, tuple[str, Model | None]] = {SOURCE: (workshop.inputs.source_key(), None)}
-    return _measured(workshop, models | _with_keys(workshop, candidates, built), data, settings, look)
+    return _measured(
+        workshop, _keys(workshop, candidates, SOURCE), {SOURCE: None, **built}, _evaluation(workshop), settings, look
+    )
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,25 @@ def compare(
 ) -> dict[str, Evidence]:
     """The evidence of some candidates on some samples, side by side, without the source. Raises UserError."""
     settings = workshop.spec.measure.model_copy(update={"rounds": max(FEWEST, workshop.spec.measure.rounds)})
-    return _measured(workshop, _with_keys(workshop, candidates, built), data, settings, 0)
+    return _measured(workshop, _keys(workshop, candidates), built, data, settings, 0)
+
+
+def kinds_to_measure(workshop: Workshop, candidates: Sequence[Candidate]) -> list[str]:
+    """The kind of each subject that `gather` will measure first; none where all of it is in the cache."""
+    source, settings = workshop.spec.source, workshop.spec.measure
+    kinds = {SOURCE: "onnx" if source.format == "onnx" else source.kind}
+    kinds |= {one.label: one.steps[-1].the_pass.PRODUCES if one.steps else "onnx" for one in candidates}
+    keys = _keys(workshop, candidates, SOURCE)
+    latency_key, score_keys = _kept_as(workshop, keys, _evaluation(workshop), settings, 0)
+    if workshop.cache.find(latency_key) is None:
+        return list(kinds.values())
+    return [kinds[label] for label, key in score_keys.items() if workshop.cache.find(key) is None]
+
+
+def _evaluation(workshop: Workshop) -> Samples:
+    evaluation = workshop.spec.data.evaluation
+    key = workshop.inputs.samples_key(evaluation)
+    return Samples(key, lambda: workshop.samples(evaluation, "data.evaluation"), labelled=evaluation is not None)
 
 
 def afresh(workshop: Workshop, models: Mapping[str, Model]) -> dict[str, Evidence]:
@@ -120,24 +136,18 @@ def afresh(workshop: Workshop, models: Mapping[str, Model]) -> dict[str, Evidenc
     return {label: _evidence(workshop, model, latencies[label], scores.get(label)) for label, model in built.items()}
 
 
-def _with_keys(
-    workshop: Workshop, candidates: Sequence[Candidate], built: Mapping[str, Model]
-) -> dict[str, tuple[str, Model | None]]:
+def _keys(workshop: Workshop, candidates: Sequence[Candidate], *others: str) -> dict[str, str]:
+    """The keys of what is measured, by label; `others` are the source's."""
     source = workshop.inputs.source_key()
-    return {one.label: (one.steps[-1].key if one.steps else source, built[one.label]) for one in candidates}
+    return dict.fromkeys(others, source) | {one.label: one.steps[-1].key if one.steps else source for one in candidates}
 
 
-def _measured(
-    workshop: Workshop,
-    models: Mapping[str, tuple[str, Model | None]],
-    data: Samples,
-    settings: Measure,
-    look: int,
-) -> dict[str, Evidence]:
-    """One measurement of a set. Latencies are one node for all of it, as they compare only side by side; a score is a
-    node of its own."""
+def _kept_as(
+    workshop: Workshop, keys: Mapping[str, str], data: Samples, settings: Measure, look: int
+) -> tuple[str, dict[str, str]]:
+    """The keys of a measurement: of the latencies, one node for all as they compare only side by side, and of each
+    label's score."""
     clients = settings.clients if workshop.spec.gates.throughput else 0
-    keys = {label: key for label, (key, _) in models.items()}
     common = {
         "evaluation": data.key,
         "cpu": targets.cpu_model(),
@@ -145,11 +155,21 @@ def _measured(
         "version": measure.VERSION,
     }
     wanted = settings.model_dump(mode="json", exclude={"max_rounds", "clients"}) | {"clients": clients}
-    latency_key = cache.key("latency", models=keys, settings=wanted, look=look, **common)
-    score_keys = {label: cache.key("score", model=key, **common) for label, key in keys.items()}
-    if not data.labelled:
-        score_keys = {}
+    latency_key = cache.key("latency", models=dict(keys), settings=wanted, look=look, **common)
+    scores = {label: cache.key("score", model=key, **common) for label, key in keys.items()}
+    return latency_key, scores if data.labelled else {}
 
+
+def _measured(
+    workshop: Workshop,
+    keys: Mapping[str, str],
+    models: Mapping[str, Model | None],
+    data: Samples,
+    settings: Measure,
+    look: int,
+) -> dict[str, Evidence]:
+    """One measurement of a set, by label; the model of the source is None."""
+    latency_key, score_keys = _kept_as(workshop, keys, data, settings, look)
     timed = workshop.cache.find(latency_key)
     unscored = [label for label, key in score_keys.items() if workshop.cache.find(key) is None]
     title = f"measure {len(keys)} models" + (f", longer ({look})" if look else "")
@@ -157,7 +177,7 @@ def _measured(
         workshop.note_cached(title, timed.read_json(RESULT)["seconds"])
     else:
         samples = data.node()
-        subjects = [_subject(workshop, label, model) for label, (_, model) in models.items()]
+        subjects = [_subject(workshop, label, models[label]) for label in keys]
         with workshop.step(title):
             latencies, scores = measure.measure(
                 subjects,
@@ -165,8 +185,9 @@ def _measured(
                 workshop.output_names,
                 settings,
                 time=not timed,
-                clients=clients,
+                clients=settings.clients if workshop.spec.gates.throughput else 0,
                 score=unscored,
+                ahead=workshop.ahead,
                 progress=workshop.progress,
             )
         if not timed:
@@ -179,11 +200,11 @@ def _measured(
     return {
         label: _evidence(
             workshop,
-            model,
+            models[label],
             latency_of(stored[label]),
             measure.scored(_stored(workshop, score_keys[label])) if score_keys else None,
         )
-        for label, (_, model) in models.items()
+        for label in keys
     }
 
 
@@ -210,7 +231,8 @@ def _subject(workshop: Workshop, label: str, model: Model | None) -> Subject:
     """What the measuring process is told of a model; None is the source, which PyTorch opens as the user has it."""
     source = workshop.spec.source
     if model is not None or source.format == "onnx":
-        return Subject(label, "onnx", {"path": str((model or workshop.source()).path)})
+        model = model or workshop.source()
+        return Subject(label, model.format, {"path": str(model.path)})
     return Subject(label, source.kind, SOURCES[source.kind].settings(workshop.spec, workshop.root))
 
 

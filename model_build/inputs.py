@@ -14,6 +14,7 @@ from typing import Any
 from model_build import cache
 from model_build.manifest import file_sha256
 from model_build.package import serving_files
+from model_build.passes import PASSES
 from model_build.project_files import (
     EXTERNAL_DATA,
     factories,
@@ -59,7 +60,15 @@ class Inputs:
             files=self.files,
             packaged=self.packaged,
             versions=versions(
-                (*LIBRARIES, *PREPROCESSING, *SOURCES[self.spec.source.kind].LIBRARIES, "isal", "orjson", *packages)
+                (
+                    *LIBRARIES,
+                    *PREPROCESSING,
+                    *SOURCES[self.spec.source.kind].LIBRARIES,
+                    *pass_libraries(self.spec),
+                    "isal",
+                    "orjson",
+                    *packages,
+                )
             ),
             python=platform.python_version(),
             machine=platform.machine(),
@@ -132,6 +141,12 @@ def _digest_of(path: Path) -> str:
     if path.is_file():
         return file_sha256(path)
     return cache.digest({file.relative_to(path).as_posix(): file_sha256(file) for file in walk(path)})
+
+
+def pass_libraries(spec: Spec) -> set[str]:
+    """The distributions that only some passes need, of the passes that a spec names."""
+    steps = (step for candidate in spec.optimize.candidates for step in candidate)
+    return {name for step in steps for name in getattr(PASSES[step.name], "LIBRARIES", ())}
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:

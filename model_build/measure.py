@@ -11,13 +11,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from model_build import machine
 from model_build.errors import UserError
@@ -33,7 +34,7 @@ SLIPWAY = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Subject:
-    """A model to measure: `onnx`, whose `settings` are its path, or a kind of source with the settings that it gave."""
+    """A model to measure: `onnx` or `litert` with its path as `settings`, or a kind of source with those it gave."""
 
     label: str
     kind: str
@@ -59,6 +60,7 @@ class Latency:
     rounds: tuple[tuple[float, float], ...]
     memory_mb: float
     load_seconds: float
+    """Without the time that importing libraries takes."""
     weight_bytes: int
     """Of an ONNX file, or of a module's parameters and buffers."""
     throughput: tuple[float, ...] = ()
@@ -88,19 +90,26 @@ def measure(
     time: bool = True,
     clients: int = 0,
     score: Sequence[str] = (),
+    ahead: Ahead | None = None,
     progress: Progress = SILENT,
 ) -> tuple[dict[str, Latency], dict[str, Score]]:
     """Latency and memory of every subject if `time`, and the score of those named in `score`.
 
     With `clients`, each round also takes the throughput of so many threads at once. `data` is a folder that `datasets`
-    wrote. Raises UserError where a model cannot be loaded or run.
+    wrote. Processes that were started `ahead` are taken from there. Raises UserError where a model cannot be loaded or
+    run.
     """
     wanted = [subject for subject in subjects if time or subject.label in score]
     with ExitStack() as stack:
         # First, so that it ends last: a thread waits for its worker's answer until that worker is ended.
         at_once = ThreadPoolExecutor(max(1, _cores() // settings.threads))
         stack.callback(at_once.shutdown, cancel_futures=True)
-        workers = {subject.label: stack.enter_context(_worker(subject, settings.threads)) for subject in wanted}
+        workers = {
+            subject.label: stack.enter_context(
+                (ahead and ahead.take(subject, settings.threads)) or Worker(subject.label, settings.threads)
+            )
+            for subject in wanted
+        }
         with machine.working(), progress.step(f"start {len(wanted)} processes"):
             load = {
                 "outputs": list(outputs),
@@ -175,10 +184,25 @@ def _cores() -> int:
 class Worker:
     """A running `measure_worker`. It ends when its standard input closes, so also when this process is killed."""
 
-    def __init__(self, name: str, process: subprocess.Popen[str], errors: Path) -> None:
+    def __init__(self, name: str, threads: int) -> None:
         self.name = name
-        self.process = process
-        self.errors = errors
+        self._scratch = tempfile.TemporaryDirectory(prefix="slipway-")
+        self._errors = Path(self._scratch.name) / "stderr"
+        pinned = {
+            name: str(threads)
+            for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+        }
+        path = (str(SLIPWAY), os.environ.get("PYTHONPATH"))
+        with self._errors.open("w") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "model_build.measure_worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                text=True,
+                encoding="utf-8",
+                env={**os.environ, **pinned, "PYTHONPATH": os.pathsep.join(filter(None, path))},
+            )
 
     def ask(self, do: str, **parameters: Any) -> dict[str, Any]:
         assert self.process.stdin is not None and self.process.stdout is not None  # noqa: S101  # both are pipes
@@ -197,39 +221,62 @@ class Worker:
 
     def _ended(self, do: str) -> UserError:
         code = self.process.wait()
-        lines = [line for line in self.errors.read_text("utf-8", "replace").splitlines() if line.strip()]
+        lines = [line for line in self._errors.read_text("utf-8", "replace").splitlines() if line.strip()]
         how = f"was killed by signal {-code}" if code < 0 else f"exited {code}"
         hint = "out of memory? free some, or measure fewer candidates" if code == -9 else "mend what it says"
         return UserError(
             f"{self.name}: its process {how} during '{do}': {lines[-1].strip() if lines else 'no output'}", hint
         )
 
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        self._scratch.cleanup()
 
-@contextmanager
-def _worker(subject: Subject, threads: int) -> Iterator[Worker]:
-    pinned = {
-        name: str(threads)
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-    }
-    path = (str(SLIPWAY), os.environ.get("PYTHONPATH"))
-    with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
-        errors = Path(scratch) / "stderr"
-        with errors.open("w") as stream:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "model_build.measure_worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stream,
-                text=True,
-                encoding="utf-8",
-                env={**os.environ, **pinned, "PYTHONPATH": os.pathsep.join(filter(None, path))},
-            )
-        try:
-            yield Worker(subject.label, process, errors)
-        finally:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe:
-                    with suppress(BrokenPipeError):
-                        pipe.close()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.end()
+
+
+class Ahead:
+    """Processes that are started before there are models to measure, and import meanwhile what those will run on.
+
+    Each is as fresh as one that is started later: one model runs in it, and nothing else did.
+    """
+
+    def __init__(self, kinds: Sequence[str], threads: int) -> None:
+        self.threads = threads
+        # One after the other: the other cores are for what is waited for.
+        self._one = ThreadPoolExecutor(1)
+        started = [(kind, Worker(f"a process for {kind}", threads)) for kind in kinds]
+        self._ready = [(kind, worker, self._one.submit(_prepare, worker, kind)) for kind, worker in started]
+
+    def take(self, subject: Subject, threads: int) -> Worker | None:
+        """A process for the subject, which is the caller's to end; None where there is none for its kind."""
+        found = next((one for one in self._ready if one[0] == subject.kind), None)
+        if found is None or threads != self.threads:
+            return None
+        self._ready.remove(found)
+        _, worker, prepared = found
+        worker.name = subject.label
+        wait([prepared])  # what it could not import, loading tells better
+        return worker
+
+    def end(self) -> None:
+        """Ends those that were not taken."""
+        for _, worker, _ in self._ready:
+            worker.end()
+        self._one.shutdown(cancel_futures=True)
+
+
+def _prepare(worker: Worker, kind: str) -> None:
+    with machine.working():
+        worker.ask("prepare", kind=kind)

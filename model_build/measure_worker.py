@@ -6,6 +6,7 @@ only what running the model takes.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import queue
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -65,14 +67,19 @@ class Worker:
     position: int = 0
     weight_bytes: int = 0
 
+    def on_prepare(self, kind: str) -> dict[str, Any]:
+        """Imports what a model of the kind runs on, which can be done before there is a model."""
+        for name in ("numpy", *_RUNTIMES.get(kind, ("torch", "model_build.sources"))):
+            importlib.import_module(name)
+        return {}
+
     def on_load(
         self, kind: str, model: dict[str, Any], outputs: list[str], threads: int, data: str, requests: int
     ) -> dict[str, Any]:
         """Loads the model and runs it on a few samples; the peak of memory is taken then."""
+        self.on_prepare(kind)
         started = time.perf_counter()
-        self.forward, self.weight_bytes = (
-            _onnx(model, outputs, threads) if kind == "onnx" else _module(kind, model, outputs, threads)
-        )
+        self.forward, self.weight_bytes = _FORMATS.get(kind, partial(_module, kind))(model, outputs, threads)
         loaded = time.perf_counter()
         self.data = Path(data)
         self.requests = _spread(self.data, requests)
@@ -159,6 +166,22 @@ def _onnx(model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forw
     except Exception as error:  # the library's exceptions share no other base
         raise UserError(f"ONNX Runtime cannot load the model: {str(error).splitlines()[0]}") from error
     return lambda batch: session.run(outputs, batch)[0], Path(model["path"]).stat().st_size
+
+
+def _litert(model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forward, int]:
+    from serving.errors import ModelError
+    from serving.litert import Session
+
+    try:
+        session = Session(Path(model["path"]), threads)
+    except ModelError as error:
+        raise UserError(str(error), "run: make litert") from None
+    return lambda batch: session.run(outputs, batch)[0], Path(model["path"]).stat().st_size
+
+
+_FORMATS = {"onnx": _onnx, "litert": _litert}
+"""Format of a model file → what runs it; other kinds are sources that PyTorch opens."""
+_RUNTIMES = {"onnx": ("onnxruntime",), "litert": ()}
 
 
 def _module(kind: str, model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forward, int]:

@@ -9,15 +9,21 @@ from importlib.metadata import version
 from pathlib import Path
 
 import serving
+from model_build.passes.base import Format
 from model_build.project_files import resolve
 from model_build.spec import SECTIONS, Spec
 
 MODEL = "model.onnx"
+FORMATS: dict[str, Format] = {".onnx": "onnx", ".tflite": "litert"}
+"""Ending of a model's file → its format."""
+RUNTIMES: dict[Format, str] = {"onnx": "onnxruntime", "litert": "ai-edge-litert"}
+"""Format → the distribution that runs it."""
 
 
 def contents(spec: Spec, model: Path, root: Path) -> dict[str, bytes | Path]:
     """Every file of the artifact by its path in there."""
-    files: dict[str, bytes | Path] = {MODEL: model}
+    name = f"model{model.suffix}"
+    files: dict[str, bytes | Path] = {name: model}
     section = getattr(spec, SECTIONS[spec.task]).model_dump(mode="json")
     if spec.text:
         files["tokenizer.json"] = resolve(spec.text.tokenizer, root)
@@ -28,13 +34,13 @@ def contents(spec: Spec, model: Path, root: Path) -> dict[str, bytes | Path]:
     for extra in spec.handler.files if spec.handler else ():
         path = resolve(extra, root)
         files[f"code/{path.name}"] = path
-    files["code/requirements.txt"] = "".join(f"{line}\n" for line in requirements(spec)).encode()
+    files["code/requirements.txt"] = "".join(f"{line}\n" for line in requirements(spec, FORMATS[model.suffix])).encode()
     config = {
         "format": 1,
         "name": spec.name,
         "task": spec.task,
         "labels": list(spec.labels),
-        "model": MODEL,
+        "model": name,
         SECTIONS[spec.task]: section,
         "files": {name: hashlib.sha256(_read(content)).hexdigest() for name, content in sorted(files.items())},
     }
@@ -47,11 +53,12 @@ def serving_files() -> list[Path]:
     return sorted(path for path in _serving().rglob("*.py") if "__pycache__" not in path.parts)
 
 
-def requirements(spec: Spec) -> list[str]:
-    """Pinned lines: what the task needs in the versions installed here, the handler's own pins before them."""
+def requirements(spec: Spec, model: Format) -> list[str]:
+    """Pinned lines: what the task and the model need in the versions installed here, the handler's own pins first."""
     from serving.tasks import TASKS
 
-    pins = {_normal(name): f"{name}=={version(name)}" for name in TASKS[spec.task].REQUIREMENTS}
+    needed = {*TASKS[spec.task].REQUIREMENTS} - {*RUNTIMES.values()} | {RUNTIMES[model]}
+    pins = {_normal(name): f"{name}=={version(name)}" for name in needed}
     for line in spec.handler.requirements if spec.handler else ():
         pins[_normal(re.split(r"[\[=]", line)[0])] = line
     return [pins[name] for name in sorted(pins)]

@@ -1,42 +1,41 @@
-"""Builds several specs at once: nodes and then whole builds as tasks of `concurrent.futures` executors.
+"""Makes the nodes of one spec or several at once, each a task of a `concurrent.futures` executor.
 
-A node that candidates or specs share is one task, and a spec's build (measurements, gates, packing) is the task after
-its nodes, which it finds in the cache. Builds stay on this machine, as what is measured is its; nodes can be made by a
-Dask cluster instead, whose workers have the project at the same path, or whose results come through the shared cache.
+A node that candidates or specs share is one task. Of several specs, a whole build (measurements, gates, packing) is the
+task after its nodes, which it finds in the cache. Builds stay on this machine, as what is measured is its; nodes can be
+made by a Dask cluster instead, whose workers have the project at the same path, or whose results come through the
+shared cache.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import multiprocessing.connection
 import os
 import platform
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from graphlib import TopologicalSorter
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
 
+from model_build import executors
 from model_build.errors import UserError
 from model_build.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from multiprocessing.queues import Queue
-
     from model_build.build import Build, Outcome
+    from model_build.cache import Cache
+    from model_build.candidates import Candidate
     from model_build.shared_cache import Store
-    from model_build.spec import Spec
+    from model_build.spec import Spec, Step
 
-    Messages = Queue[str | None]
+T = TypeVar("T")
 
-PATIENCE = 10
-"""Seconds that an interrupted process has to clean up."""
+
+class KilledError(UserError):
+    """A building process was killed: nothing more can be made."""
 
 
 @dataclass(frozen=True)
@@ -46,25 +45,36 @@ class Job:
     path: Path
     root: Path
     store: Store | None
+    said_as: str = ""
+    """What stands before each line that a process says of it; nothing where it is built alone."""
 
 
 @dataclass(frozen=True)
 class NodeTask:
-    """The step of a candidate (both by position) whose node has this key."""
+    """The last one of some steps, whose node has this key; the nodes before it are there."""
 
     job: Job
-    candidate: int
-    step: int
+    given: tuple[Step, ...]
     key: str
 
 
-@dataclass
-class Plan:
-    """Tasks by name, what each comes after, and whose specs need it. A spec's own task has its path as its name."""
+@dataclass(frozen=True)
+class Wanted:
+    """A candidate whose nodes are to be made; `cache` tells which are there."""
 
-    tasks: dict[str, NodeTask | Job] = field(default_factory=dict)
-    after: dict[str, set[str]] = field(default_factory=dict)
-    needed_by: dict[str, set[Path]] = field(default_factory=dict)
+    job: Job
+    candidate: Candidate
+    cache: Cache
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What nodes are made by."""
+
+    executor: Executor
+    at_once: int
+    scheduler: str | None
+    progress: Progress
 
 
 def build(
@@ -72,50 +82,170 @@ def build(
 ) -> tuple[dict[Path, Outcome], dict[Path, UserError]]:
     """Builds specs with `jobs` processes, and nodes on the Dask cluster at `scheduler` where one is given.
 
-    The outcome, or what is wrong, for each spec's file. Raises UserError where the cluster cannot be used.
+    The outcome, or what is wrong, for each spec's file. Raises UserError where the cluster cannot be used. A search
+    knows its nodes only as it goes: it is one task.
     """
-    jobs_of = [Job(path, root, store) for path in sorted(specs, key=lambda path: -_weight(specs[path], root))]
-    plan, failures = _plan(jobs_of, specs)
+    from model_build import search
+
     outcomes: dict[Path, Outcome] = {}
-    with _processes(jobs, progress) as local, _cluster(scheduler, local) as cluster:
-        sorter = TopologicalSorter(plan.after)
-        sorter.prepare()
-        running: dict[Future[Any], str] = {}
-        while sorter.is_active():
-            for name in sorter.get_ready():
-                task = plan.tasks[name]
-                if plan.needed_by[name] <= failures.keys():
-                    sorter.done(name)
-                elif isinstance(task, Job):
-                    running[local.submit(_finish, task)] = name
-                else:
-                    running[cluster.submit(_make, task)] = name
-            for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
-                name = running.pop(future)
-                task = plan.tasks[name]
-                try:
-                    result = future.result()
-                except UserError as error:
-                    failures |= {path: _of(path, error) for path in plan.needed_by[name] if path not in failures}
-                except BrokenProcessPool:
-                    raise UserError(
-                        "a building process was killed", "is there enough memory? build with fewer at once: -j 1"
-                    ) from None
-                except Exception as error:
-                    if cluster is local or isinstance(task, Job):
-                        raise
-                    raise UserError(  # what Dask itself raises, and what unpickling there does
-                        f"the Dask cluster at {scheduler} failed: {type(error).__name__}: {error}",
-                        "see its workers' logs; they need this environment's packages, Slipway among them",
-                    ) from error
-                else:
-                    if isinstance(task, Job):
-                        outcomes[task.path] = result
-                    elif cluster is not local:
-                        for line in result:
-                            progress.note(f"{task.job.path.stem}: {line}")
-                sorter.done(name)
+    failures: dict[Path, UserError] = {}
+    planned: list[Wanted] = []
+    left: Counter[Path] = Counter()
+    finishing: dict[Future[Outcome], Path] = {}
+    for path in sorted(specs, key=lambda path: -_weight(specs[path], root)):
+        job, spec = Job(path, root, store, path.stem), specs[path]
+        try:
+            opened = _opened(job, spec, SILENT)
+            candidates = [] if spec.optimize.auto else opened.plan(search.starting(spec))
+        except UserError as error:
+            failures[path] = _of(path, error)
+            continue
+        left[path] = len(candidates)
+        planned += [Wanted(job, candidate, opened.workshop.cache) for candidate in candidates]
+    preloaded = any(specs[path].source.format == "pytorch" for path in left)
+    with (
+        executors.processes(jobs, progress, preloaded=preloaded) as local,
+        executors.cluster(scheduler, local, jobs) as (cluster, at_once),
+    ):
+        hands = Hands(cluster, at_once, scheduler, progress)
+        alone = [Job(path, root, store, path.stem) for path, count in left.items() if not count]
+        finishing = {local.submit(_finish, job): job.path for job in alone}
+        for wanted, wrong in _made((one for one in planned if one.job.path not in failures), lambda: hands):
+            path = wanted.job.path
+            left[path] -= 1
+            if wrong:
+                failures.setdefault(path, _of(path, wrong))
+            elif not left[path] and path not in failures:
+                finishing[local.submit(_finish, wanted.job)] = path
+        for future in as_completed(finishing):
+            path = finishing[future]
+            try:
+                outcomes[path] = _result(future, None)
+            except KilledError:
+                raise
+            except UserError as error:
+                failures[path] = _of(path, error)
     return outcomes, failures
+
+
+class Makers:
+    """What makes the nodes of one spec that is built in this process. It begins when there is something to make."""
+
+    def __init__(
+        self,
+        path: Path,
+        spec: Spec,
+        root: Path,
+        jobs: int,
+        progress: Progress,
+        store: Store | None = None,
+        scheduler: str | None = None,
+    ) -> None:
+        self.job = Job(path, root, store)
+        self.jobs = jobs
+        self.progress = progress
+        self.scheduler = scheduler
+        self.preloaded = spec.source.format == "pytorch"
+        self._opened = ExitStack()
+        self._begun: Hands | None = None
+
+    def make(self, candidates: Iterable[Candidate], cache: Cache) -> Iterator[tuple[Candidate, UserError | None]]:
+        """Each candidate once its nodes are there, or with what went wrong: in the order in which that is known.
+
+        The next one is taken when something is free to begin it. Raises UserError where the cluster cannot be used.
+        """
+        for wanted, error in _made((Wanted(self.job, one, cache) for one in candidates), self._hands):
+            yield wanted.candidate, error
+
+    def _hands(self) -> Hands:
+        if self._begun is None:
+            local = self._opened.enter_context(executors.processes(self.jobs, self.progress, preloaded=self.preloaded))
+            cluster, at_once = self._opened.enter_context(executors.cluster(self.scheduler, local, self.jobs))
+            self._begun = Hands(cluster, at_once, self.scheduler, self.progress)
+        return self._begun
+
+    def close(self) -> None:
+        """Ends the processes; they begin again if more is to be made."""
+        self._begun = None
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._opened.__exit__(kind, error, traceback)
+
+
+def _made(work: Iterable[Wanted], hands: Callable[[], Hands]) -> Iterator[tuple[Wanted, UserError | None]]:
+    """Each candidate once its nodes are there, or with what went wrong. A step that several share is one task.
+
+    `hands` is asked when there is a first task; then the next candidate is taken from `work` where a hand is free.
+    """
+    coming = iter(work)
+    begun: list[Wanted] = []
+    there: set[str] = set()
+    failed: dict[str, UserError] = {}
+    running: dict[str, Future[list[str]]] = {}
+    exhausted = False
+    while True:
+        for one in list(begun):
+            steps = one.candidate.steps
+            position = next((at for at, step in enumerate(steps) if step.key not in there), None)
+            key = steps[position].key if position is not None else ""
+            if position is None or key in failed:
+                begun.remove(one)
+                yield one, failed.get(key)
+            elif key not in running:
+                task = NodeTask(one.job, one.candidate.given[: position + 1], key)
+                running[key] = hands().executor.submit(_make, task)
+        if not exhausted and (not running or len(running) < hands().at_once):
+            following = next(coming, None)
+            if following is None:
+                exhausted = True
+            else:
+                begun.append(following)
+                there |= _found(following)
+            continue
+        if not running:
+            return
+        wait(running.values(), return_when=FIRST_COMPLETED)
+        for key in [key for key, future in running.items() if future.done()]:
+            try:
+                for line in _result(running.pop(key), hands().scheduler):
+                    hands().progress.note(line)
+                there.add(key)
+            except KilledError:
+                raise
+            except UserError as error:
+                failed[key] = error
+
+
+def _found(wanted: Wanted) -> set[str]:
+    """The keys of a candidate's steps that need not be made: up to the last one that is in the cache."""
+    keys = [step.key for step in wanted.candidate.steps]
+    last = next((at for at in reversed(range(len(keys))) if wanted.cache.find(keys[at])), -1)
+    return set(keys[: last + 1])
+
+
+def _result(future: Future[T], scheduler: str | None) -> T:
+    """What a task gave. Raises UserError, also for a process that was killed and for what a cluster fails with."""
+    try:
+        return future.result()
+    except UserError:
+        raise
+    except BrokenProcessPool:
+        raise KilledError(
+            "a building process was killed", "is there enough memory? build with fewer at once: -j 1"
+        ) from None
+    except Exception as error:
+        if scheduler is None:
+            raise
+        raise UserError(  # what Dask itself raises, and what unpickling there does
+            f"the Dask cluster at {scheduler} failed: {type(error).__name__}: {error}",
+            "see its workers' logs; they need this environment's packages, Slipway among them",
+        ) from error
 
 
 def _weight(spec: Spec, root: Path) -> int:
@@ -124,38 +254,6 @@ def _weight(spec: Spec, root: Path) -> int:
 
     files = (resolve(named, root) for _, named in named_paths(spec))
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _plan(jobs: Sequence[Job], specs: Mapping[Path, Spec]) -> tuple[Plan, dict[Path, UserError]]:
-    """What is to be done. A search knows its nodes only as it goes, so it is one task."""
-    from model_build import search
-
-    plan = Plan()
-    failures: dict[Path, UserError] = {}
-    for job in jobs:
-        spec, name = specs[job.path], str(job.path)
-        last: set[str] = set()
-        if not spec.optimize.auto:
-            try:
-                opened = _opened(job, spec, SILENT)
-                candidates = opened.plan(search.starting(spec))
-            except UserError as error:
-                failures[job.path] = _of(job.path, error)
-                continue
-            for number, candidate in enumerate(candidates):
-                if candidate.steps and opened.workshop.cache.find(candidate.steps[-1].key):
-                    continue
-                before: set[str] = set()
-                for position, step in enumerate(candidate.steps):
-                    plan.tasks.setdefault(step.key, NodeTask(job, number, position, step.key))
-                    plan.after[step.key] = before
-                    plan.needed_by.setdefault(step.key, set()).add(job.path)
-                    before = {step.key}
-                last |= before
-        plan.tasks[name] = job
-        plan.after[name] = last
-        plan.needed_by[name] = {job.path}
-    return plan, failures
 
 
 def _opened(job: Job, spec: Spec, progress: Progress) -> Build:
@@ -180,14 +278,17 @@ def _finish(job: Job) -> Outcome:
     """The task of a whole spec, in another process."""
     from model_build import build, loading
 
-    with _working(job) as progress:
+    with executors.working(job.said_as) as progress:
         spec = loading.load(job.path, job.root)
         return build.build(spec, job.root, path=job.path, progress=progress, store=job.store)
 
 
 def _make(task: NodeTask) -> list[str]:
-    """The task of a node, in another process or on another machine. Returns what was done, a line for each step."""
-    from model_build import loading, search
+    """The task of a node, in another process or on another machine.
+
+    Returns what was done, a line for each step, where nothing could be told of it while it was.
+    """
+    from model_build import loading
 
     job = task.job
     if not job.path.is_file():
@@ -195,143 +296,20 @@ def _make(task: NodeTask) -> list[str]:
             f"worker {platform.node()} has no {job.path}",
             "let the workers see the project at the path that it has here",
         )
-    with _working(job) as progress:
+    with executors.working(job.said_as) as progress:
         spec = loading.load(job.path, job.root)
         opened = _opened(job, spec, progress)
-        steps = opened.plan(search.starting(spec))[task.candidate].steps[: task.step + 1]
-        if steps[-1].key != task.key:
+        (candidate,) = opened.plan([task.given])
+        if candidate.steps[-1].key != task.key:
             raise UserError(
-                f"worker {platform.node()} would make another {steps[-1].label}: the project's files, the installed "
-                "packages or the kind of CPU differ from this machine's",
+                f"worker {platform.node()} would make another {candidate.steps[-1].label}: the project's files, the "
+                "installed packages or the kind of CPU differ from this machine's",
                 "make them alike, or build without --scheduler",
             )
-        opened.workshop.model(steps)
+        opened.workshop.model(candidate.steps)
+        if progress is not SILENT:
+            return []
+        before = f"{job.path.stem}: "
         made = [step for step in opened.workshop.steps if not step["cached"]]
-        return [f"{step['step']}  {step['seconds']:.1f} s, process {os.getpid()} on {platform.node()}" for step in made]
-
-
-# -- executors
-
-
-_messages: Messages | None = None
-"""In a process of ours: where lines for the terminal go."""
-_busy = False
-
-
-@contextmanager
-def _processes(jobs: int, progress: Progress) -> Iterator[Executor]:
-    """Processes of this machine, which end with this one, however it ends."""
-    # Not forked: threads of the libraries below do not survive it.
-    context = multiprocessing.get_context("spawn")
-    messages: Messages = context.Queue()
-    executor = ProcessPoolExecutor(jobs, context, _begin, (messages,))
-    listener = threading.Thread(target=_listen, args=(messages, progress), daemon=True)
-    listener.start()
-    try:
-        yield executor
-    except BaseException:
-        processes = list((executor._processes or {}).values())
-        executor.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-        deadline = time.monotonic() + PATIENCE
-        for process in processes:
-            process.join(max(0.0, deadline - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-        raise
-    finally:
-        executor.shutdown(cancel_futures=True)
-        messages.put(None)
-        listener.join()
-        messages.close()
-        messages.join_thread()
-
-
-def _listen(messages: Messages, progress: Progress) -> None:
-    while (line := messages.get()) is not None:
-        progress.note(line)
-
-
-def _begin(messages: Messages) -> None:
-    """What a new process does first."""
-    global _messages
-    _messages = messages
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C goes to all processes of a terminal; the first one decides
-    signal.signal(signal.SIGTERM, _interrupt)
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # noqa: S101  # there is one in a process of a pool
-    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _interrupt(*_: object) -> None:
-    """Lets a task clean up; a process without one ends at once."""
-    if _busy:
-        raise KeyboardInterrupt
-    os._exit(1)
-
-
-def _end_with(sentinel: int) -> None:
-    multiprocessing.connection.wait([sentinel])
-    os._exit(1)
-
-
-@contextmanager
-def _cluster(address: str | None, local: Executor) -> Iterator[Executor]:
-    """What makes nodes: a Dask cluster's workers, or the processes of this machine. Raises UserError."""
-    if address is None:
-        yield local
-        return
-    try:
-        from distributed import Client
-    except ModuleNotFoundError:
-        raise UserError("--scheduler needs Dask's 'distributed'", "pip install distributed") from None
-    try:
-        client = Client(address, timeout=PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, TimeoutError, ValueError) as error:
-        raise UserError(
-            f"there is no Dask scheduler at {address}: {error}", "start one: dask scheduler, or leave out --scheduler"
-        ) from error
-    with client:
-        if not client.scheduler_info()["workers"]:
-            raise UserError(f"the Dask scheduler at {address} has no worker", f"start one: dask worker {address}")
-        executor = client.get_executor(pure=False)  # type: ignore[no-untyped-call]
-        try:
-            yield executor
-        except BaseException:
-            executor.shutdown(wait=False)
-            raise
-
-
-# -- progress
-
-
-@contextmanager
-def _working(job: Job) -> Iterator[Progress]:
-    global _busy
-    _busy = True
-    try:
-        yield Relay(job.path.stem, _messages.put) if _messages else SILENT
-    finally:
-        _busy = False
-
-
-class Relay:
-    """Tells the first process of a spec's steps: a line each, as several specs' steps are not within each other."""
-
-    def __init__(self, name: str, say: Callable[[str], None]) -> None:
-        self.name = name
-        self.say = say
-
-    @contextmanager
-    def step(self, title: str) -> Iterator[None]:
-        started = time.monotonic()
-        outcome = "✗"
-        try:
-            yield
-            outcome = "✓"
-        finally:
-            self.say(f"{self.name}: {outcome} {title}  {time.monotonic() - started:.1f} s")
-
-    def note(self, text: str) -> None:
-        self.say(f"{self.name}: {text}")
+        where = f"process {os.getpid()} on {platform.node()}"
+        return [f"{before}{step['step']}  {step['seconds']:.1f} s, {where}" for step in made]

@@ -12,18 +12,19 @@ the evaluation data: a few finalists are then gated there, as candidates that a 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import sqrt
 from typing import Any, Literal
 
 from model_build import moves, paired
 from model_build.candidates import Candidate
+from model_build.deployment import seconds
 from model_build.dominance import FASTER, speed, unpaid
 from model_build.errors import UserError
 from model_build.evidence import Evidence, Samples, compare
 from model_build.passes.base import Model
-from model_build.spec import Spec, Step, seconds
+from model_build.spec import Spec, Step
 from model_build.workshop import Workshop
 
 FINALISTS = 4
@@ -32,6 +33,8 @@ DEVIATIONS = 2
 """Standard deviations of a count of errors that a candidate may exceed a limit by and still be grown."""
 
 Plan = Callable[[Sequence[tuple[Step, ...]]], list[Candidate]]
+Make = Callable[[Iterable[Candidate]], Iterator[tuple[Candidate, UserError | None]]]
+"""Makes the models of candidates, and takes the next one when it can begin it: what became of each, as they end."""
 Status = Literal["finalist", "kept", "dropped", "pruned", "skipped"]
 
 
@@ -75,18 +78,24 @@ def starting(spec: Spec) -> tuple[tuple[Step, ...], ...]:
 
 
 def grow(
-    workshop: Workshop, plan: Plan, given: Sequence[tuple[Step, ...]], *, clock: Callable[[], float] = time.monotonic
+    workshop: Workshop,
+    plan: Plan,
+    given: Sequence[tuple[Step, ...]],
+    make: Make | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Search:
     """Searches from the given candidates. They stay candidates whatever it finds. Raises UserError where one fails."""
-    return _Growing(workshop, plan, clock).run(given)
+    return _Growing(workshop, plan, make or workshop.make, clock).run(given)
 
 
 @dataclass
 class _Node:
     candidate: Candidate
-    steps: tuple[Step, ...]
     evidence: Evidence
     ratio: float
+    lost: bool = False
+    """Whether it lost too much accuracy."""
 
     @property
     def score(self) -> float:
@@ -94,10 +103,11 @@ class _Node:
 
 
 class _Growing:
-    def __init__(self, workshop: Workshop, plan: Plan, clock: Callable[[], float]) -> None:
+    def __init__(self, workshop: Workshop, plan: Plan, make: Make, clock: Callable[[], float]) -> None:
         self.workshop = workshop
         self.spec = workshop.spec
         self.plan = plan
+        self.make = make
         self.clock = clock
         self.started = clock()
         self.cut = False
@@ -119,24 +129,26 @@ class _Growing:
 
     def run(self, given: Sequence[tuple[Step, ...]]) -> Search:
         roots = self.plan(given)
-        for root in roots:
+        for root, error in self.make(roots):
+            if error:
+                raise error
             self.built[root.label] = self.workshop.model(root.steps)
         evidence = compare(self.workshop, roots, self.built, self.data)
         self.reference = roots[0]
-        nodes = [
-            _Node(root, steps, evidence[root.label], self._ratio(evidence, root.label))
-            for root, steps in zip(roots, given, strict=True)
-        ]
+        nodes = [_Node(root, evidence[root.label], self._ratio(evidence, root.label)) for root in roots]
         self.seen = {self._key(root) for root in roots}
-        found = [node for node in nodes if self._keeps(node, nodes[0])]
-        open_nodes = list(found)
+        found, open_nodes = list(nodes), list(nodes)
+        for node in nodes:
+            self._judge(node, nodes[0])
         while open_nodes and not self._time_is_up():
-            open_nodes.sort(key=self._objective)  # stable: between equals, what was found first
+            # What lost too much comes last. Stable: between equals, what was found first.
+            open_nodes.sort(key=lambda node: (node.lost, self._objective(node)))
             for child in self._grown(open_nodes.pop(0)):
-                if self._keeps(child, nodes[0]):
-                    found.append(child)
-                    open_nodes.append(child)
-        others = [node for node in found if node.candidate not in roots and self._fits(node, nodes[0])]
+                self._judge(child, nodes[0])
+                found.append(child)
+                open_nodes.append(child)
+        kept = [node for node in found if not node.lost]
+        others = [node for node in kept if node.candidate not in roots and self._fits(node, nodes[0])]
         finalists = self._finalists(others)
         for finalist in finalists:
             self.tried[finalist.candidate.label].status = "finalist"
@@ -150,29 +162,21 @@ class _Growing:
 
     def _grown(self, parent: _Node) -> list[_Node]:
         """The moves that fit a candidate, built, measured beside it, and judged as to whether they pay."""
-        children: dict[str, tuple[Candidate, tuple[Step, ...]]] = {}
-        for steps in moves.grown(
-            parent.steps,
-            self.spec.source.format,
-            moves.traits(self.built[parent.candidate.label].path),
-            calibration=self.spec.data.calibration is not None,
-            training=self.spec.data.training is not None,
-        ):
-            if self._time_is_up():
-                break
-            (child,) = self.plan([steps])
-            if self._key(child) in self.seen:
-                continue
-            self.seen.add(self._key(child))
-            if self._made(child):
-                children[child.label] = child, steps
-        evidence = self._compared(parent, [child for child, _ in children.values()])
+        planned: list[Candidate] = []
+        for child, error in self.make(self._children(parent, planned)):
+            if error:
+                self.tried[child.label] = Tried(child.label, "skipped", error.message)
+            else:
+                self.built[child.label] = self.workshop.model(child.steps)
+        # In the order in which they were planned, whichever was made first.
+        evidence = self._compared(parent, [child for child in planned if child.label in self.built])
         nodes = []
-        for label, (child, steps) in children.items():
+        for child in planned:
+            label = child.label
             if label not in evidence:
                 continue
             of_parent, of_child = evidence[label]
-            node = _Node(child, steps, of_child[label], self._ratio(of_child, label))
+            node = _Node(child, of_child[label], self._ratio(of_child, label))
             base, file = (self.built[one].path for one in (parent.candidate.label, label))
             # By the median alone: what noise leaves open is decided among the finalists, with more rounds.
             faster = speed(of_parent, of_child[label]).value < FASTER
@@ -184,13 +188,23 @@ class _Growing:
                 nodes.append(node)
         return nodes
 
-    def _made(self, child: Candidate) -> bool:
-        try:
-            self.built[child.label] = self.workshop.model(child.steps)
-        except UserError as error:
-            self.tried[child.label] = Tried(child.label, "skipped", error.message)
-            return False
-        return True
+    def _children(self, parent: _Node, planned: list[Candidate]) -> Iterator[Candidate]:
+        """The moves that fit a candidate, until the time is up; each is noted in `planned` as it is taken."""
+        for steps in moves.grown(
+            parent.candidate.given,
+            self.spec.source.format,
+            moves.traits(self.built[parent.candidate.label].path),
+            calibration=self.spec.data.calibration is not None,
+            training=self.spec.data.training is not None,
+            mending=parent.lost,
+        ):
+            if self._time_is_up():
+                return
+            (child,) = self.plan([steps])
+            if self._key(child) not in self.seen:
+                self.seen.add(self._key(child))
+                planned.append(child)
+                yield child
 
     def _compared(
         self, parent: _Node, children: Sequence[Candidate]
@@ -215,8 +229,8 @@ class _Growing:
         one, reference = ([p50 for p50, _ in evidence[name].latency.rounds] for name in (label, self.reference.label))
         return paired.ratio(one, reference).value
 
-    def _keeps(self, node: _Node, reference: _Node) -> bool:
-        """Whether a candidate is worth growing: one that lost too much accuracy gets no better by further passes.
+    def _judge(self, node: _Node, reference: _Node) -> None:
+        """Prunes a candidate that lost too much accuracy: only a pass that mends makes it better.
 
         A limit on time, size or memory does not prune: the next pass may be what meets it.
         """
@@ -224,8 +238,7 @@ class _Growing:
         self.tried.setdefault(label, self._told(node, "kept", "named by the spec"))
         why = self._misses(node.evidence, reference.evidence)
         if why:
-            self.tried[label].status, self.tried[label].why = "pruned", why
-        return not why
+            node.lost, self.tried[label].status, self.tried[label].why = True, "pruned", why
 
     def _misses(self, one: Evidence, reference: Evidence) -> str:
         """Why the accuracy gate is missed on the held-out samples, by more than their number leaves to chance."""

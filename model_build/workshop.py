@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_build import architecture, cache, datasets, package
 from model_build.cache import Cache, Node
-from model_build.candidates import Step
+from model_build.candidates import Candidate, Step
 from model_build.errors import DISK_FULL, UserError
 from model_build.inputs import Inputs
 from model_build.passes.base import Context, InstructionSet, Model
@@ -27,6 +27,7 @@ from model_build.sources.base import Wanted
 from model_build.spec import Factory, Spec
 
 if TYPE_CHECKING:
+    from model_build.measure import Ahead
     from model_build.passes.base import Array, Batch
     from serving.config import ServingConfig
     from serving.tasks import Task
@@ -47,6 +48,8 @@ class Workshop:
     instruction_set: InstructionSet
     progress: Progress
     steps: list[dict[str, Any]] = field(default_factory=list)
+    ahead: Ahead | None = None
+    """Processes that were started for what will be measured."""
 
     @cached_property
     def task(self) -> Task:
@@ -156,6 +159,16 @@ class Workshop:
         if model.format != "pytorch":
             return model
         return architecture.reopened(model, self.source().load, self.root)
+
+    def make(self, candidates: Iterable[Candidate]) -> Iterator[tuple[Candidate, UserError | None]]:
+        """Makes the models of candidates, one after the other; gives each with what went wrong, if anything did."""
+        for candidate in candidates:
+            try:
+                self.model(candidate.steps)
+            except UserError as error:
+                yield candidate, error
+            else:
+                yield candidate, None
 
     def _work(self, step: Step) -> Path:
         """Where the step keeps what it can go on from after a kill."""

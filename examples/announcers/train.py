@@ -6,7 +6,6 @@ The recordings come from the Debian packages `asterisk-core-sounds-{en,es,fr,it,
 from __future__ import annotations
 
 import argparse
-import time
 import wave
 from pathlib import Path
 
@@ -88,31 +87,26 @@ def cut(found: list[Recording], part: str) -> dict[str, NDArray[np.generic]]:
 
 
 def fit(found: list[Recording]) -> nn.Module:
-    """The network of the last epoch; the slices are not looked at."""
+    """The slices are not looked at."""
     network = model.build()
     random = np.random.default_rng(training.SEED)
     # A recording yields as many crops in an epoch as it has seconds, at most three.
     drawn = [one for one in found for _ in range(min(3, 1 + len(one.speech) // (2 * LENGTH)))]
     labels = torch.tensor([one.label for one in drawn])
     loss_of = nn.CrossEntropyLoss(weight=1 / labels.bincount(minlength=model.ANNOUNCERS), label_smoothing=0.05)
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
-    steps = EPOCHS * (len(labels) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps)
-    for epoch in range(1, EPOCHS + 1):
-        network.train()
-        began, total = time.monotonic(), 0.0
+    features = torch.empty(0)
+
+    def crop_anew() -> None:
+        nonlocal features
         features = encode(np.stack([crop(one.speech, random) for one in drawn]))
-        order = torch.randperm(len(labels))
-        for i in range(0, len(labels) - BATCH + 1, BATCH):
-            chosen = order[i : i + BATCH]
-            loss = loss_of(network(coloured(features[chosen])), labels[chosen])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += float(loss.detach())
-        print(f"epoch {epoch}/{EPOCHS}  loss {total * BATCH / len(labels):.4f}  {time.monotonic() - began:.0f} s")
-    return network.eval()
+
+    def loss(chosen: Tensor) -> Tensor:
+        value: Tensor = loss_of(network(coloured(features[chosen])), labels[chosen])
+        return value
+
+    return training.fit(
+        network, len(labels), loss, epochs=EPOCHS, batch=BATCH, peak_rate=PEAK_RATE, before_epoch=crop_anew
+    )
 
 
 def crop(speech: NDArray[np.int16], random: np.random.Generator) -> Clips:

@@ -7,7 +7,6 @@ take too long for a build. The student learns the model's softened answers; 5,00
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
 import torch
@@ -52,35 +51,20 @@ def main() -> None:
 
 
 def distil(teacher: nn.Module, pixels: Tensor, labels: Tensor) -> nn.Module:
-    """The student of the last epoch."""
     # Half precision for what is only multiplied: half the time on CPUs that have it, and the answers stay.
     teacher = teacher.eval().to(torch.bfloat16).to(memory_format=torch.channels_last)
     student = model.build_student().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(student.parameters(), weight_decay=0.02)
-    steps = EPOCHS * (len(labels) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps)
-    for epoch in range(1, EPOCHS + 1):
-        student.train()
-        began, total = time.monotonic(), 0.0
-        order = torch.randperm(len(labels))
-        for i in range(0, len(labels) - BATCH + 1, BATCH):
-            chosen = order[i : i + BATCH]
-            batch = augmented(pixels[chosen])
-            with torch.no_grad():
-                wanted = teacher(batch.bfloat16()).float()
-            with torch.autocast("cpu", torch.bfloat16):
-                given = student(batch)
-            loss = loss_of(given.float(), wanted, labels[chosen])
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            total += float(loss.detach())
-        print(
-            f"epoch {epoch}/{EPOCHS}  loss {total * BATCH / len(labels):.4f}  {time.monotonic() - began:.0f} s",
-            flush=True,
-        )
-    return student.eval().to(memory_format=torch.contiguous_format)
+
+    def loss(chosen: Tensor) -> Tensor:
+        batch = augmented(pixels[chosen])
+        with torch.no_grad():
+            wanted = teacher(batch.bfloat16()).float()
+        with torch.autocast("cpu", torch.bfloat16):
+            given = student(batch)
+        return loss_of(given.float(), wanted, labels[chosen])
+
+    training.fit(student, len(labels), loss, epochs=EPOCHS, batch=BATCH, peak_rate=PEAK_RATE)
+    return student.to(memory_format=torch.contiguous_format)
 
 
 def loss_of(given: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
@@ -49,26 +48,16 @@ def main() -> None:
 
 
 def fit(pixels: Tensor, labels: Tensor) -> nn.Module:
-    """The network of the last epoch; the test images are not looked at."""
+    """The test images are not looked at."""
     network = model.build().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
-    steps = EPOCHS * (len(labels) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps)
     loss_of = nn.CrossEntropyLoss(label_smoothing=0.05)
-    for epoch in range(1, EPOCHS + 1):
-        network.train()
-        began, total = time.monotonic(), 0.0
-        order = torch.randperm(len(labels))
-        for i in range(0, len(labels) - BATCH + 1, BATCH):
-            chosen = order[i : i + BATCH]
-            loss = loss_of(network(augmented(pixels[chosen])), labels[chosen])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += float(loss.detach())
-        print(f"epoch {epoch}/{EPOCHS}  loss {total * BATCH / len(labels):.4f}  {time.monotonic() - began:.0f} s")
-    return network.eval().to(memory_format=torch.contiguous_format)
+
+    def loss(chosen: Tensor) -> Tensor:
+        value: Tensor = loss_of(network(augmented(pixels[chosen])), labels[chosen])
+        return value
+
+    training.fit(network, len(labels), loss, epochs=EPOCHS, batch=BATCH, peak_rate=PEAK_RATE)
+    return network.to(memory_format=torch.contiguous_format)
 
 
 def augmented(pixels: Tensor) -> Tensor:

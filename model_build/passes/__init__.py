@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import cast
 
 from model_build.passes import (
+    convert_litert,
     distill,
     drop_layers,
     export_onnx,
@@ -23,6 +24,7 @@ from model_build.passes import (
 from model_build.passes.base import Pass
 
 PASSES: dict[str, Pass] = {
+    "convert_litert": cast(Pass, convert_litert),
     "distill": cast(Pass, distill),
     "drop_layers": cast(Pass, drop_layers),
     "export_onnx": cast(Pass, export_onnx),

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[Any]]
     Batch = dict[str, Array]
 
-Format = Literal["pytorch", "onnx"]
+Format = Literal["pytorch", "onnx", "litert"]
+SERVED: frozenset[Format] = frozenset({"onnx", "litert"})
+"""What an artifact may hold; `serving.handler.open_session` has a runtime for each."""
 
 
 class PassConfig(BaseModel):
@@ -45,11 +47,6 @@ class TrainingConfig(PassConfig):
     )
 
 
-def needs_training(config: PassConfig) -> bool:
-    """Whether a step looks at `data.training`."""
-    return isinstance(config, TrainingConfig) and config.epochs > 0
-
-
 @dataclass(frozen=True)
 class InstructionSet:
     """What the CPU of the target instance can do, as far as a pass must know it."""
@@ -57,6 +54,33 @@ class InstructionSet:
     name: str = "avx2"
     vnni: bool = False
     """Adds 8-bit products without saturating (AVX-512 VNNI, AVX-VNNI, Arm dot product); else weights need 7 bits."""
+
+
+class RoundingConfig(PassConfig):
+    """Base of the `Config` of a pass that rounds weights to 8 bits, or to 7."""
+
+    reduce_range: bool | None = Field(
+        None,
+        description="7-bit weights, which CPUs without VNNI need to keep accuracy: 8-bit products saturate there. "
+        "Left out: true unless this machine, which measures, and every `deploy.instance` of the spec have VNNI.",
+    )
+
+    def narrow(self, instruction_set: InstructionSet) -> bool:
+        """Whether weights get 7 bits."""
+        return not instruction_set.vnni if self.reduce_range is None else self.reduce_range
+
+
+class QuantizationConfig(RoundingConfig):
+    """Base of the `Config` of a pass that stores weights as 8-bit integers."""
+
+    per_channel: bool = Field(
+        True, description="One scale for each output channel of a weight, in place of one for all."
+    )
+
+
+def needs_training(config: PassConfig) -> bool:
+    """Whether a step looks at `data.training`."""
+    return isinstance(config, TrainingConfig) and config.epochs > 0
 
 
 @dataclass(frozen=True)
@@ -103,7 +127,11 @@ class Context:
 
 
 class Pass(Protocol):
-    """A module of this package. Its docstring's first line is what the documentation says of it."""
+    """A module of this package. Its docstring's first line is what the documentation says of it.
+
+    It may also have `LIBRARIES`, distributions of its own whose versions are part of the key of what it makes, and
+    `CAVEAT`, which the report repeats.
+    """
 
     __name__: str
     __doc__: str | None

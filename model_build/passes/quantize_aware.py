@@ -14,7 +14,7 @@ from pydantic import Field
 
 from model_build import architecture, training
 from model_build.errors import UserError
-from model_build.passes.base import Context, Format, Model, TrainingConfig
+from model_build.passes.base import Context, Format, Model, RoundingConfig, TrainingConfig
 
 VERSION = 1
 ACCEPTS: frozenset[Format] = frozenset({"pytorch"})
@@ -22,7 +22,7 @@ PRODUCES: Format = "pytorch"
 NEEDS_CALIBRATION = False
 
 
-class Config(TrainingConfig):
+class Config(TrainingConfig, RoundingConfig):
     epochs: int = Field(2, ge=0, le=1000, description="Times that training sees `data.training`; 0 trains nothing.")
     learning_rate: float = Field(
         1e-4, gt=0, le=1, description="Highest step size of AdamW; the weights are trained already, so a small one."
@@ -32,11 +32,6 @@ class Config(TrainingConfig):
     )
     activations: bool = Field(
         True, description="Rounds the layers' inputs too, as quantize_static will. False for weight-only passes."
-    )
-    reduce_range: bool | None = Field(
-        None,
-        description="7-bit weights, which CPUs without VNNI need to keep accuracy: 8-bit products saturate there. "
-        "Left out: true unless this machine, which measures, and every `deploy.instance` of the spec have VNNI.",
     )
 
 
@@ -51,8 +46,8 @@ def run(model: Model, config: Config, context: Context) -> Model:
             f"quantize_aware: the model has no layers of the kinds {', '.join(config.ops)}: nothing would be quantized",
             "name the kinds of layers that it has in ops, or leave the candidate out",
         )
-    reduce_range = not context.instruction_set.vnni if config.reduce_range is None else config.reduce_range
+    narrow = config.narrow(context.instruction_set)
     if config.epochs:
-        with fake_quantization.rounding(layers, reduce_range=reduce_range, activations=config.activations):
+        with fake_quantization.rounding(layers, reduce_range=narrow, activations=config.activations):
             training.fit(module, training.task_loss(module, context), config, context)
     return architecture.write(module, architecture.read(model), context.output)

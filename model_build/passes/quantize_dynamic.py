@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from model_build.errors import UserError
-from model_build.passes.base import Context, Format, Model, PassConfig
+from model_build.passes.base import Context, Format, Model, QuantizationConfig
 from model_build.quiet import quiet
 
 if TYPE_CHECKING:
@@ -22,15 +22,7 @@ ENTRY = "model.onnx"
 OPERATORS = {"linear": ("MatMul", "Gemm"), "conv": ("Conv",), "embedding": ("Gather",)}
 
 
-class Config(PassConfig):
-    per_channel: bool = Field(
-        True, description="One scale for each output channel of a weight, in place of one for all."
-    )
-    reduce_range: bool | None = Field(
-        None,
-        description="7-bit weights, which CPUs without VNNI need to keep accuracy: 8-bit products saturate there. "
-        "Left out: true unless this machine, which measures, and every `deploy.instance` of the spec have VNNI.",
-    )
+class Config(QuantizationConfig):
     ops: tuple[Literal["linear", "conv", "embedding"], ...] = Field(
         ("linear",),
         min_length=1,
@@ -45,7 +37,6 @@ def run(model: Model, config: Config, context: Context) -> Model:
 
     proto = onnx.load(model.path)
     before = _weights_of_8_bits(proto)
-    reduce_range = not context.instruction_set.vnni if config.reduce_range is None else config.reduce_range
     path = context.output / ENTRY
     with quiet():
         quantize_dynamic(
@@ -53,7 +44,7 @@ def run(model: Model, config: Config, context: Context) -> Model:
             path,
             op_types_to_quantize=[operator for kind in config.ops for operator in OPERATORS[kind]],
             per_channel=config.per_channel,
-            reduce_range=reduce_range,
+            reduce_range=config.narrow(context.instruction_set),
             weight_type=QuantType.QInt8,
         )
     quantized = onnx.load(path)

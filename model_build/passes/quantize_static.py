@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from model_build.errors import UserError
-from model_build.passes.base import Context, Format, Model, PassConfig
+from model_build.passes.base import Context, Format, Model, QuantizationConfig
 from model_build.quiet import quiet
 
 if TYPE_CHECKING:
@@ -33,15 +33,7 @@ OPERATORS = {
 }
 
 
-class Config(PassConfig):
-    per_channel: bool = Field(
-        True, description="One scale for each output channel of a weight, in place of one for all."
-    )
-    reduce_range: bool | None = Field(
-        None,
-        description="7-bit weights, which CPUs without VNNI need to keep accuracy: 8-bit products saturate there. "
-        "Left out: true unless this machine, which measures, and every `deploy.instance` of the spec have VNNI.",
-    )
+class Config(QuantizationConfig):
     ops: tuple[Literal["linear", "conv", "embedding"], ...] = Field(
         ("linear", "conv"), min_length=1, description="Kinds of layers to quantize."
     )
@@ -58,7 +50,6 @@ def run(model: Model, config: Config, context: Context) -> Model:
 
     if context.calibration is None:
         raise UserError("quantize_static needs calibration data", "give data.calibration in the spec")
-    reduce_range = not context.instruction_set.vnni if config.reduce_range is None else config.reduce_range
     operators = [operator for kind in config.ops for operator in OPERATORS[kind]]
     stored = {tensor.name for tensor in onnx.load(model.path).graph.initializer}
     path = context.output / ENTRY
@@ -74,7 +65,7 @@ def run(model: Model, config: Config, context: Context) -> Model:
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=operators,
             per_channel=config.per_channel,
-            reduce_range=reduce_range,
+            reduce_range=config.narrow(context.instruction_set),
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             # Products of two activations, as in attention, stay in float: they are no layers, and lose most.

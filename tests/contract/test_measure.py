@@ -79,13 +79,13 @@ def test_a_model_that_cannot_be_loaded_is_named_with_the_reason(tmp_path: Path, 
 
 
 def test_a_worker_that_dies_is_told_with_its_last_words(model: Path, data: Path) -> None:
-    with measure._worker(subject(model), 1) as worker:
+    with measure.Worker("m", 1) as worker:
         worker.process.send_signal(signal.SIGKILL)
         worker.process.wait()
         with pytest.raises(UserError, match="m: its process was killed by signal 9 during 'score'") as caught:
             worker.ask("score")
         assert "memory" in caught.value.next_step
-    with measure._worker(subject(model), 1) as worker, pytest.raises(UserError, match="KeyError: 'no-such-kind'"):
+    with measure.Worker("m", 1) as worker, pytest.raises(UserError, match="KeyError: 'no-such-kind'"):
         worker.ask("load", kind="no-such-kind", model={}, outputs=[], threads=1, data=str(data), requests=1)
 
 

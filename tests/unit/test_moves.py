@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import onnx_models
 import pytest
@@ -64,6 +65,68 @@ def test_only_what_model_and_data_allow_is_tried() -> None:
     ]
     assert not [one for one in names(grown("export_onnx", training=False)) if one[0] != "export_onnx"]
     assert not [one for one in names(grown("export_onnx", calibration=False)) if "quantize_static" in one]
+
+
+def test_what_ends_as_litert_is_not_grown() -> None:
+    assert grown("convert_litert") == []
+    assert moves.traits(Path("model.tflite")) == frozenset()
+
+
+EXPORT: tuple[str, dict[str, Any]] = ("export_onnx", {})
+AWARE: tuple[str, dict[str, Any]] = ("quantize_aware", {})
+TAUGHT: tuple[str, dict[str, Any]] = ("distill", {})
+
+
+def options_of(name: str, *steps: tuple[str, dict[str, Any]], **data: bool) -> list[tuple[tuple[str, ...], object]]:
+    """Of candidates that got a pass: the names of all passes, and that pass's options."""
+    given = tuple(Step(name=one, options=options) for one, options in steps)
+    found = moves.grown(given, "pytorch", EVERYTHING, **({"calibration": True, "training": True} | data))
+    before = [step.name for step in given]
+    return [
+        (tuple(step.name for step in one), next(step.options for step in one if step.name == name))
+        for one in found
+        if name in [step.name for step in one] and name not in before
+    ]
+
+
+def test_a_model_learns_to_be_rounded_as_the_quantizer_after_it_rounds() -> None:
+    cut = ("prune_channels", {"ratio": 0.5})
+    assert options_of("quantize_aware", EXPORT, ("quantize_dynamic", {})) == []
+    assert options_of("quantize_aware", EXPORT, ("quantize_static", {}), training=False) == []
+    (found,) = options_of("quantize_aware", EXPORT, ("quantize_static", {"ops": ["conv"], "method": "entropy"}))
+    assert found == (("quantize_aware", "export_onnx", "quantize_static"), {"ops": ["conv"]})
+    ((after_the_cut, _),) = options_of("quantize_aware", cut, EXPORT, ("quantize_static", {}))
+    assert after_the_cut == ("prune_channels", "quantize_aware", "export_onnx", "quantize_static")
+    assert options_of("quantize_aware", EXPORT, ("quantize_static", {"ops": ["embedding"]})) == []
+
+
+def test_only_what_was_cut_is_taught_back() -> None:
+    cut = ("prune_channels", {"ratio": 0.5})
+    assert options_of("distill", EXPORT, ("quantize_static", {})) == []
+    assert options_of("distill", cut, EXPORT, training=False) == []
+    assert options_of("distill", cut, EXPORT) == [(("prune_channels", "distill", "export_onnx"), {})]
+    ((before_the_rounding, _),) = options_of("distill", cut, AWARE, EXPORT, ("quantize_static", {}))
+    assert before_the_rounding[:3] == ("prune_channels", "distill", "quantize_aware")
+
+
+def test_a_cut_comes_before_what_mends_it_but_after_a_student_of_its_own() -> None:
+    student = ("distill", {"student": {"factory": "a:b"}})
+    cut = ("drop_layers", {"count": 1})
+    assert [
+        names for names, _ in options_of("prune_channels", cut, TAUGHT, AWARE, EXPORT, ("quantize_static", {}))
+    ] == [("drop_layers", "prune_channels", "distill", "quantize_aware", "export_onnx", "quantize_static")]
+    assert [names for names, _ in options_of("prune_channels", student, EXPORT)] == [
+        ("distill", "prune_channels", "export_onnx")
+    ]
+
+
+def test_what_lost_too_much_is_only_mended() -> None:
+    steps = tuple(Step(name=name) for name in ("prune_channels", "export_onnx", "quantize_static"))
+    found = moves.grown(steps, "pytorch", EVERYTHING, calibration=True, training=True, mending=True)
+    assert [tuple(step.name for step in one) for one in found] == [
+        ("prune_channels", "distill", "export_onnx", "quantize_static"),
+        ("prune_channels", "quantize_aware", "export_onnx", "quantize_static"),
+    ]
 
 
 def test_the_order_is_always_the_same() -> None:

@@ -78,6 +78,17 @@ def test_a_text_task_brings_its_tokenizer(project: Path) -> None:
     assert b"tokenizers==" in files["code/requirements.txt"]
 
 
+def test_a_litert_model_brings_its_own_runtime_in_place_of_onnx_runtime(project: Path) -> None:
+    (project / "m.tflite").write_bytes(b"weights")
+    target = project / "model.tar.gz"
+    archive.pack(package.contents(spec_of(), project / "m.tflite", project), target)
+    files = unpacked(target, project / "out")
+    assert "model.onnx" not in files
+    assert ServingConfig.read(project / "out").model == "model.tflite"
+    names = [line.partition("==")[0] for line in files["code/requirements.txt"].decode().splitlines()]
+    assert names == ["ai-edge-litert", "numpy", "orjson"]
+
+
 def test_the_specs_own_handler_takes_the_place_of_the_generated_one(project: Path) -> None:
     spec = spec_of(
         handler={"inference": "mine.py", "files": ["words.txt"], "requirements": ["pandas==2.2.0", "numpy==1.26.4"]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from model_build.manifest import Measurement
 from model_build.measure import Latency, Score
 from model_build.passes.base import InstructionSet, Model
 from model_build.spec import Spec, Step
+from model_build.workshop import Workshop
 
 SAMPLES = 200
 SPEC: dict[str, Any] = {
@@ -49,11 +50,16 @@ class FakeWorkshop:
         label = " → ".join(step.label for step in steps) or "as it is"
         if any(step.name in self.broken for step in steps):
             raise UserError("it cannot be")
-        self.made.append(label)
-        directory = self.folder / str(len(self.made))
-        directory.mkdir()
-        onnx_models.write_linear(directory / "model.onnx", seed=len(self.made))
+        if label not in self.made:
+            self.made.append(label)
+        number = self.made.index(label)
+        directory = self.folder / str(number)
+        directory.mkdir(exist_ok=True)
+        onnx_models.write_linear(directory / "model.onnx", seed=number)
         return Model("onnx", directory, "model.onnx")
+
+    def make(self, some: Iterable[Candidate]) -> Iterator[tuple[Candidate, UserError | None]]:
+        return Workshop.make(self, some)  # type: ignore[arg-type]
 
 
 def run(
@@ -64,6 +70,7 @@ def run(
     broken: Sequence[str] = (),
     unmeasurable: str = "",
     clock: Callable[[], float] = lambda: 0.0,
+    make: Callable[[FakeWorkshop], search.Make] | None = None,
     **changes: Any,
 ) -> tuple[search.Search, FakeWorkshop]:
     spec = Spec.model_validate(SPEC | changes)
@@ -79,14 +86,15 @@ def run(
     def plan(given: Sequence[tuple[Step, ...]]) -> list[Candidate]:
         return candidates.plan(
             spec.optimize.model_copy(update={"candidates": tuple(given)}),
-            *("s", "p", "c", None),
+            *("s", "p", "c", "t"),
             lambda step: None,
             InstructionSet("some", vnni=True),
             {},
         )
 
     monkeypatch.setattr(search, "compare", compare)
-    found = search.grow(workshop, plan, search.starting(spec), clock=clock)  # type: ignore[arg-type]
+    making = make(workshop) if make else None
+    found = search.grow(workshop, plan, search.starting(spec), making, clock=clock)  # type: ignore[arg-type]
     return found, workshop
 
 
@@ -132,6 +140,35 @@ def test_what_loses_more_than_the_gate_and_chance_allow_is_pruned_and_not_grown(
     assert said[STATIC][0] == "finalist"
     assert f"{LINEAR} → optimize_graph" not in said
     assert f"{STATIC} → optimize_graph" in said
+
+
+def test_what_lost_too_much_is_mended_after_everything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = "export_onnx → quantize_static"
+    mended = f"quantize_aware → {lost}"
+    figures = {lost: (0.3, 3.0, 150), mended: (0.3, 3.0, 180), "export_onnx → optimize_graph": (0.9, 10.0, 180)}
+    data = SPEC["data"] | {"training": {"factory": "a:d"}}
+    source = {"pytorch": {"factory": "a:network"}}
+    found, workshop = run(tmp_path, monkeypatch, figures, data=data, source=source)
+    assert told(found)[lost][0] == "pruned"
+    assert told(found)[mended][0] == "finalist"
+    assert f"{lost} → optimize_graph" not in told(found)  # by nothing but what mends
+    assert workshop.made.index(mended) > workshop.made.index("export_onnx → optimize_graph → quantize_static")
+    (tmp_path / "without").mkdir()
+    without, _ = run(tmp_path / "without", monkeypatch, figures, source=source)
+    assert mended not in told(without)
+
+
+def test_the_order_in_which_models_are_made_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def backwards(workshop: FakeWorkshop) -> search.Make:
+        return lambda some: reversed(list(workshop.make(some)))
+
+    figures = {LINEAR: (0.5, 3.0, 180), STATIC: (0.5, 3.0, 180)}
+    results = []
+    for name, make in (("one", None), ("other", backwards)):
+        (tmp_path / name).mkdir()
+        found, _ = run(tmp_path / name, monkeypatch, figures, make=make, broken=["optimize_graph"])
+        results.append(([one.label for one in found.candidates], told(found)))
+    assert results[0] == results[1]
 
 
 def test_a_floor_prunes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
