@@ -45,27 +45,46 @@ class Local:
     def cloud(self) -> Path:
         return self.directory / "local"
 
+    @property
+    def rehearsal(self) -> Path:
+        """The copy that `slipway rehearse` works on."""
+        return self.directory / "rehearsal"
+
     def server(self) -> Server | None:
         """The running local cloud, if it runs."""
         from localcloud import daemon
 
         return daemon.status(self.cloud)
 
-    def start(self, port: int | None, console: Console, speed: float | None = None) -> Server:
-        """The running local cloud, started where it did not run, its clock `speed` times as fast. Raises UserError."""
+    def start(self, port: int | None, console: Console, speed: float | None = None, *, fresh: bool = False) -> Server:
+        """The running local cloud, started where it did not run, its clock `speed` times as fast. Raises UserError.
+
+        It is as it was when it ended, endpoints in service, unless it is to be `fresh`.
+        """
         from localcloud import daemon
 
         with console.step("local AWS"), mendable():
-            server = daemon.start(self.cloud, port=port, speed=speed, progress=console.note)
+            server = daemon.start(self.cloud, port=port, speed=speed, fresh=fresh, progress=console.note)
             pace = f", clock {server.speed:g} times as fast" if server.speed != 1 else ""
             console.note(f"process {server.pid}{pace}")
+            _await_endpoints(server.endpoint, console)
         return server
+
+    def forget(self) -> None:
+        """Forgets what the local cloud, which has to be stopped, would bring back. Raises UserError."""
+        from localcloud import daemon
+
+        with mendable():
+            daemon.forget(self.cloud)
 
     def stop(self) -> bool:
         """Stops the local cloud and its replicas; False where it did not run. Raises UserError."""
         from localcloud import daemon
 
         with mendable():
+            if self.rehearsal.is_dir():
+                # What a rehearsal that was killed left behind.
+                daemon.stop(self.rehearsal)
             return daemon.stop(self.cloud)
 
     def endpoint(self) -> str:
@@ -237,7 +256,10 @@ class Stack:
         return mended
 
     def outputs(self) -> dict[str, Any]:
-        outputs: dict[str, Any] = json.loads(self.require("stack", "output", "--json", "--stack", STACK))
+        return self.outputs_of(STACK)
+
+    def outputs_of(self, stack: str) -> dict[str, Any]:
+        outputs: dict[str, Any] = json.loads(self.require("stack", "output", "--json", "--stack", stack))
         return outputs
 
 
@@ -254,6 +276,22 @@ def _after_failure(command: str) -> str:
     if command in {"up", "refresh", "preview"}:
         return "mend what the lines above name, then run: slipway up (slipway local logs shows the local AWS)"
     return "read the lines above"
+
+
+def _await_endpoints(cloud: str, console: Console, patience: float = 120) -> None:
+    """Waits for endpoints that are coming back; whose model takes longer than the patience is told, and left to it."""
+    end = time.monotonic() + patience
+    coming: set[str] = set()
+    while time.monotonic() < end:
+        asked = client("sagemaker", cloud).get_paginator("list_endpoints").paginate(StatusEquals="Creating")
+        left = {endpoint["EndpointName"] for page in asked for endpoint in page["Endpoints"]}
+        for name in sorted(coming - left):
+            console.note(f"{name} is back")
+        coming = left
+        if not coming:
+            return
+        time.sleep(0.1)
+    console.note(f"still coming: {', '.join(sorted(coming))}")
 
 
 def _alive(process: int) -> bool:

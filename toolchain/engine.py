@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from toolchain import go_build, installer, launchers
 from toolchain.errors import EngineError, Unavailable
 
-__all__ = ["Engine", "EngineError", "Origin", "Progress", "cache_directory", "ensure"]
+__all__ = ["Engine", "EngineError", "Origin", "Progress", "cache_directory", "ensure", "find"]
 
 Origin = Literal["path", "installer", "go"]
 Progress = Callable[[str], None]
@@ -120,6 +120,15 @@ def ensure(progress: Progress = silent, *, programs: Path = launchers.DIRECTORY)
             "make room and make it writable, or set SLIPWAY_CACHE to another directory",
         ) from error
     raise _nothing(passed)
+
+
+def find(*, programs: Path = launchers.DIRECTORY) -> Engine | None:
+    """The engine that is at hand; None where `ensure` would have to make one. Raises EngineError for a bad setting."""
+    wanted = _wanted_origins()
+    if "path" in wanted:
+        with suppress(Unavailable):
+            return _engine("path", *_on_path(), programs)
+    return _cached(cache_directory(), {origin: SOURCES[origin] for origin in wanted if origin in SOURCES}, programs)
 
 
 def _wanted_origins() -> tuple[Origin, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import click
 
 from model_build.loading import Problem, load_all
+from slipway import retired_images
 
 
 @click.command()
@@ -24,6 +26,7 @@ def command(root: Path, names: tuple[str, ...]) -> None:
       slipway check specs/fashion.yaml
     """
     specs, problems = load_all(names, root)
+    problems += retired_images.problems(specs, root, datetime.datetime.now(datetime.UTC).date())
     for problem in problems:
         click.echo(_coloured(problem), err=True)
     if problems:

@@ -67,7 +67,7 @@ def command(
 def _ask(root: Path, spec: Spec, environment: str, limit: int | None) -> Live:
     from model_build.datasets import called
     from model_build.errors import UserError
-    from slipway.commands import invoke
+    from slipway import environments
     from slipway.live import measure
 
     if spec.data.evaluation is None:
@@ -77,7 +77,9 @@ def _ask(root: Path, spec: Spec, environment: str, limit: int | None) -> Live:
     samples, labels = called(spec.data.evaluation, "data.evaluation", spec, root)
     count = min(limit or len(samples), len(samples))
     chosen = [number * len(samples) // count for number in range(count)]
-    runtime, control = (invoke.client_of(root, environment, service) for service in ("sagemaker-runtime", "sagemaker"))
+    runtime, control = (
+        environments.client(root, environment, service) for service in ("sagemaker-runtime", "sagemaker")
+    )
     endpoint = f"{spec.name}-{environment}"
     return measure(
         runtime,

@@ -18,6 +18,7 @@ def command(root: Path) -> None:
     console = Console()
     local = Local(root)
     server = local.server()
+    lost = False
     recorded = (local.directory / "state" / ".pulumi" / "stacks").is_dir()
     if recorded:
         engine = ensure_engine(console)
@@ -25,7 +26,8 @@ def command(root: Path) -> None:
         with console.step("pulumi destroy"):
             stack.select()
             if server is None or not stack.recorded_on(server.endpoint):
-                # What the stack describes lived in a local AWS that has ended: only the record is left.
+                # What the stack describes does not run: record and kept state go, so that neither comes back alone.
+                lost = True
                 stack.require("stack", "rm", STACK, "--yes", "--force", "--preserve-config")
             else:
                 stack.recover(client("sagemaker", server.endpoint))
@@ -33,3 +35,5 @@ def command(root: Path) -> None:
                 stack.require("stack", "rm", STACK, "--yes", "--preserve-config")
     with console.step("local AWS stopped"):
         local.stop()
+        if lost:
+            local.forget()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -27,6 +26,7 @@ def command(root: Path, name: str, file: str | None, text: str | None, kind: str
       slipway invoke news-topics --text "Shares fell after the bank's profit warning"
       slipway invoke fashion shirt.png --env dev
     """
+    from slipway import environments
     from slipway.invoke import content_type, predict
 
     if text is not None:
@@ -40,12 +40,13 @@ def command(root: Path, name: str, file: str | None, text: str | None, kind: str
             raise UserError(f"{file}: there is no such file", next_step='to send a text, use --text "…"')
         body, kind = Path(file).read_bytes(), kind or content_type(Path(file))
     else:
-        body, kind = _own_sample(root, name)
-    answer = predict(client_of(root, environment, "sagemaker-runtime"), f"{name}-{environment}", body, kind)
+        body, kind = own_sample(root, name)
+    answer = predict(environments.client(root, environment, "sagemaker-runtime"), f"{name}-{environment}", body, kind)
     click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
 
 
-def _own_sample(root: Path, name: str) -> tuple[bytes, str]:
+def own_sample(root: Path, name: str) -> tuple[bytes, str]:
+    """Body and content type of a built model's sample. Raises UserError where its spec names none."""
     from model_build.manifest import read_manifest
     from slipway.invoke import sample
 
@@ -54,15 +55,3 @@ def _own_sample(root: Path, name: str) -> tuple[bytes, str]:
     if found is None:
         raise UserError(f"{name} names no sample in its spec", next_step="give a FILE, or --text")
     return found
-
-
-def client_of(root: Path, environment: str, service: str) -> Any:
-    """A boto3 client of the cloud that an environment is in. Raises UserError where the local one does not run."""
-    if environment == "local":
-        from slipway.local import Local, client
-
-        return client(service, Local(root).endpoint())
-    import boto3
-
-    make: Any = boto3.client  # its stubs know service names as literals only
-    return make(service)

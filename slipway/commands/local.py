@@ -24,19 +24,24 @@ def command() -> None:
     metavar="N",
     help="Metrics, alarms, rollouts and scaling run on a clock N times as fast; requests stay real time.",
 )
+@click.option(
+    "--persist/--fresh",
+    default=True,
+    help="Whether it is as it was when it ended, which it is unless you say --fresh: then all of that is forgotten.",
+)
 @click.pass_obj
-def start(root: Path, port: int | None, speed: float | None) -> None:
-    """Start it in the background, if it does not run yet."""
+def start(root: Path, port: int | None, speed: float | None, persist: bool) -> None:
+    """Start it in the background, if it does not run yet: as it was when it ended, endpoints included."""
     from slipway.local import Local
 
-    server = Local(root).start(port, Console(), speed)
+    server = Local(root).start(port, Console(), speed, fresh=not persist)
     click.echo(f"{server.endpoint}  (process {server.pid}; status page {server.endpoint}/_slipway/)")
 
 
 @command.command()
 @click.pass_obj
 def stop(root: Path) -> None:
-    """Stop it, with every replica it runs. What it held in memory is gone."""
+    """Stop it, with every replica it runs. The next start brings back what it held."""
     from slipway.local import Local
 
     click.echo("stopped" if Local(root).stop() else "it was not running")

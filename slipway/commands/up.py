@@ -38,7 +38,7 @@ def command(root: Path, port: int | None) -> None:
         stack.select()
         for line in stack.recover(client("sagemaker", server.endpoint)):
             console.note(line)
-        # --refresh: the local AWS forgets everything when it restarts, and the state must notice. A refresh asks the
+        # --refresh: the local AWS may have been started fresh, and the state must notice. A refresh asks the
         # address in the state; --run-program takes the program's, at the price of running it twice.
         moved = () if stack.recorded_on(server.endpoint) else ("--run-program",)
         options = ("--yes", "--skip-preview", "--suppress-outputs", "--stack", "local", "--refresh", *moved)

@@ -9,19 +9,20 @@ import json
 import os
 import shutil
 import signal
-import site
 import socket
 import subprocess
-import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import litert_models
 import numpy as np
 import pytest
 from archives import extract
-from serving_artifacts import PROJECT, Client, npy, png, running_server, wav, write_artifact
+from overlays import python_with
+from serving_artifacts import Client, npy, png, running_server, wav, write_artifact
 
 pytestmark = [
     pytest.mark.contract,
@@ -40,20 +41,7 @@ serving.main()
 @pytest.fixture(scope="module")
 def toolkit() -> Path:
     """Python of an environment with the toolkit, which sees this one's packages after its own."""
-    directory = PROJECT / ".venv-torchserve"
-    requirements = PROJECT / "requirements/torchserve.txt"
-    python = directory / "bin/python"
-    done = directory / "installed.txt"
-    wanted = f"{sys.version}\n{requirements.read_text()}"
-    if not done.is_file() or done.read_text() != wanted:
-        shutil.rmtree(directory, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", directory], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", requirements], check=True)
-        (own,) = directory.glob("lib/python*/site-packages")
-        (own / "main-environment.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-        done.write_text(wanted)
-    return python
+    return python_with("torchserve")
 
 
 def free_ports(count: int) -> list[int]:
@@ -144,9 +132,17 @@ REQUESTS = {
 }
 
 
-@pytest.mark.parametrize("task", REQUESTS)
-def test_awss_toolkit_gives_the_same_answers_as_our_server(task: str, toolkit: Path, tmp_path: Path) -> None:
-    unpacked = write_artifact(tmp_path / "artifact", task)
+# One of LiteRT is enough: what differs lies behind the handler's session.
+ARTIFACTS = [(task, partial(write_artifact, task=task)) for task in REQUESTS] + [
+    ("tensor", litert_models.write_artifact)
+]
+
+
+@pytest.mark.parametrize(("task", "write"), ARTIFACTS, ids=[*REQUESTS, "litert"])
+def test_awss_toolkit_gives_the_same_answers_as_our_server(
+    task: str, write: Callable[[Path], Path], toolkit: Path, tmp_path: Path
+) -> None:
+    unpacked = write(tmp_path / "artifact")
     packed = tmp_path / "model.tar.gz"
     with tarfile.open(packed, "w:gz") as archive:
         for path in sorted(unpacked.iterdir()):

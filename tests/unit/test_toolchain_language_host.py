@@ -1,7 +1,9 @@
-"""Parts of the language host that need no engine: the choice of a Python, child processes, the list of packages."""
+"""Parts of the language host that need no engine: the choice of a Python, children, packages, waiting for outputs."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.language_host import dependencies, interpreter
+from toolchain.language_host import dependencies, interpreter, program
 from toolchain.language_host.processes import Processes
 
 
@@ -88,3 +90,31 @@ def test_packages_are_listed_by_a_python_that_holds_nothing_of_ours() -> None:
     script = Path(dependencies.__file__)
     done = subprocess.run([sys.executable, "-I", script], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("[[")
+
+
+def test_waiting_for_the_first_output_waits_for_all_of_them_or_for_the_first_that_fails() -> None:
+    patient = program._Patient()
+
+    async def fail() -> None:
+        raise ValueError("no such luck")
+
+    async def several() -> tuple[int, int]:
+        quick = {asyncio.ensure_future(asyncio.sleep(0)) for _ in range(5)}
+        done, _ = await patient.wait(quick, return_when=asyncio.FIRST_COMPLETED)
+        never = asyncio.ensure_future(asyncio.Event().wait())
+        failed, left = await patient.wait({never, asyncio.ensure_future(fail())}, return_when=asyncio.FIRST_COMPLETED)
+        assert left == {never}
+        never.cancel()
+        return len(done), sum(isinstance(task.exception(), ValueError) for task in failed)
+
+    assert asyncio.run(several()) == (5, 1)
+    assert patient.sleep is asyncio.sleep
+
+
+def test_the_sdks_loop_still_is_the_one_that_is_given_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pulumi.runtime.stack as stack
+
+    monkeypatch.setattr(stack, "asyncio", asyncio)
+    assert "asyncio.FIRST_COMPLETED" in inspect.getsource(stack.wait_for_rpcs)
+    program._wait_in_linear_time()
+    assert isinstance(stack.wait_for_rpcs.__globals__["asyncio"], program._Patient)

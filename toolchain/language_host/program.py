@@ -12,9 +12,11 @@ import os
 import runpy
 import sys
 import traceback
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 SHOWN = 32  # the exit code of a program that failed and whose error the engine has shown already
 INTERRUPTED = 130
@@ -70,6 +72,7 @@ def main(settings: Settings) -> int:
     if main_file == Path(settings.program):
         # A directory is put on the module path by runpy itself.
         sys.path.insert(0, str(main_file.parent))
+    _wait_in_linear_time()
     # A deployment that fails leaves futures that nobody awaits. That is the SDK's way, and asyncio would complain.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
@@ -92,6 +95,29 @@ def main(settings: Settings) -> int:
         executor.shutdown()
         loop.close()
     return 0
+
+
+class _Patient:
+    """The module `asyncio`, but that waiting for the first task to end is waiting for the first to fail, or for all."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    @staticmethod
+    async def wait(tasks: Collection[asyncio.Task[Any]], *, return_when: str) -> Any:
+        if return_when == asyncio.FIRST_COMPLETED:
+            return_when = asyncio.FIRST_EXCEPTION
+        return await asyncio.wait(tasks, return_when=return_when)
+
+
+def _wait_in_linear_time() -> None:
+    """The SDK looks at all outputs that it waits for each time that one is there: half a preview of 900 resources.
+
+    Its loop wants nothing of those that went well, so it is given them all at once.
+    """
+    import pulumi.runtime.stack as stack
+
+    stack.asyncio = _Patient()  # type: ignore[assignment, attr-defined]
 
 
 def _main_file(program: Path) -> Path:

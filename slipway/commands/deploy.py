@@ -1,0 +1,78 @@
+"""`slipway deploy`: what was built, to one environment, and a prediction from every endpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from slipway.console import Console
+    from slipway.local import Stack
+
+
+@click.command()
+@click.option("--env", "environment", required=True, help="Environment (stack) to deploy to.")
+@click.pass_obj
+def command(root: Path, environment: str) -> None:
+    """Deploy the models in build/ to an environment on AWS, as they are: nothing is built here.
+
+    So the same artifacts go from one environment to the next. An artifact that was not built from this commit, that
+    missed a gate, or that is not what its manifest says, is refused before anything is changed. Then each endpoint is
+    asked for a prediction and told by the digest that it runs.
+
+    Credentials, region and state are those of plain `pulumi up`; `slipway doctor --env ENV` looks at them.
+    For this machine there is `slipway up`, which also builds.
+
+    \b
+      slipway build && slipway deploy --env dev
+    """
+    from model_build.errors import UserError
+    from slipway import environments, promotion
+    from slipway.console import Console
+    from slipway.local import STACK, Local, Stack, ensure_engine, install_provider
+
+    if environment == STACK:
+        raise UserError("`local` is deployed together with what it stands on", "run: slipway up")
+    promotion.require_committed(root)
+    console = Console()
+    engine = ensure_engine(console)
+    stack = Stack(Local(root), engine.pulumi, environments.variables(root, environment, engine))
+    if environments.is_local(root, environment):
+        install_provider(stack, console)
+    stack.require("stack", "select", environment, "--create")
+    click.echo("\n".join(deployed(root, environment, stack, console)))
+
+
+def deployed(root: Path, environment: str, stack: Stack, console: Console) -> list[str]:
+    """Runs `pulumi up` on a stack that exists; a line for each endpoint, which was asked. Raises UserError."""
+    with console.step(f"pulumi up -s {environment}"):
+        options = ("--yes", "--skip-preview", "--suppress-outputs", "--stack", environment)
+        stack.show("up", *options, console=console)
+    endpoints = stack.outputs_of(environment)["endpoints"]
+    with console.step("one prediction from each endpoint"):
+        return [_try_out(root, environment, name, endpoint) for name, endpoint in sorted(endpoints.items())]
+
+
+def _try_out(root: Path, environment: str, name: str, endpoint: str) -> str:
+    """A line that says what runs and what it answered. Raises UserError where it is not what was built."""
+    from model_build.errors import UserError
+    from model_build.manifest import read_manifest
+    from slipway import environments
+    from slipway.invoke import answered, predict, sample
+    from slipway.live import running_digest
+
+    directory = root / "build" / name
+    manifest = read_manifest(directory / "manifest.json")
+    running = running_digest(environments.client(root, environment, "sagemaker"), endpoint)
+    if running != manifest.artifact.sha256:
+        raise UserError(
+            f"{endpoint} runs the artifact {running}, not {manifest.artifact.sha256}, which was deployed",
+            f"what did AWS say? aws sagemaker describe-endpoint --endpoint-name {endpoint}",
+        )
+    said = ""
+    found = sample(manifest, directory)
+    if found and manifest.deployment(environment).endpoint != "async":  # which answers into S3, in its own time
+        said = answered(predict(environments.client(root, environment, "sagemaker-runtime"), endpoint, *found))
+    return f"{endpoint}: {running[:12]} {said}".rstrip()
