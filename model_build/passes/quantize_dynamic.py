@@ -1,4 +1,9 @@
-"""Stores weights as 8-bit integers and quantizes activations as they come; needs no data."""
+"""Stores weights as 8-bit integers and quantizes activations as they come; needs no data.
+
+Pays for linear layers, so for transformers: a quarter of their size, and less time, most where the CPU adds 8-bit
+products at once (VNNI). With `embedding` among `ops` the table of a large vocabulary shrinks too. Convolutions are
+better off with quantize_static. The graph is rewritten by ONNX Runtime's own quantizer.
+"""
 
 from __future__ import annotations
 

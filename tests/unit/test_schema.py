@@ -68,20 +68,59 @@ def test_an_editor_completes_the_options_of_a_pass(name: str) -> None:
 
 def test_the_files_in_the_repository_are_current() -> None:
     assert (ROOT / "specs/spec.schema.json").read_text("utf-8") == text(spec_schema()), "run: slipway schema"
-    page = (ROOT / "docs/spec.md").read_text("utf-8")
-    assert reference.update(page) == page, "run: slipway schema"
+    for path, page in reference.pages(ROOT / "docs").items():
+        assert path.read_text("utf-8") == page, f"{path}: run: slipway schema"
+    assert reference.orphans(ROOT / "docs") == []
 
 
-def test_the_tables_name_every_key_and_option() -> None:
-    page = (ROOT / "docs/spec.md").read_text("utf-8")
-    for shape in (Spec, *(one.Config for one in PASSES.values())):
-        for name in shape.model_fields:
-            assert f"| `{name}` |" in page
+def test_every_key_has_a_page_and_every_option_a_row() -> None:
+    made = reference.pages(ROOT / "docs")
+    index = made[ROOT / "docs/spec.md"]
+    for name in Spec.model_fields:
+        assert f"[`{name}`](spec/{name}.md)" in index
+        assert ROOT / f"docs/spec/{name}.md" in made
+    passes = made[ROOT / "docs/passes.md"]
+    for name, one in PASSES.items():
+        section = passes.partition(f"## `{name}`\n")[2].partition("\n## ")[0]
+        assert all(f"| `{option}` |" in section for option in one.Config.model_fields)
+    assert "| `isolation` |" in made[ROOT / "docs/spec/deploy.md"].partition("## `deploy.network`")[2]
 
 
-def test_a_page_without_its_markers_is_not_overwritten() -> None:
+def test_a_new_key_gets_a_page_and_a_key_that_is_gone_leaves_one_to_delete(tmp_path: Path) -> None:
+    (tmp_path / "spec").mkdir()
+    (tmp_path / "spec/old.md").write_text("# `old`\n")
+    made = reference.pages(tmp_path)
+    assert made[tmp_path / "spec/name.md"].startswith("# `name`\n")
+    assert reference.orphans(tmp_path) == [tmp_path / "spec/old.md"]
+
+
+def test_what_people_wrote_around_the_markers_stays(tmp_path: Path) -> None:
+    (tmp_path / "spec").mkdir()
+    page = tmp_path / "spec/name.md"
+    page.write_text(f"before\n{reference.BEGIN}\nold\n{reference.END}\nafter\n")
+    made = reference.pages(tmp_path)[page]
+    assert made.startswith("before\n") and made.endswith("after\n") and "\nold\n" not in made
+    page.write_text("# `name`\n")
     with pytest.raises(UserError, match="are missing"):
-        reference.update("# The spec\n")
+        reference.pages(tmp_path)
+
+
+def _examples() -> list[tuple[str, str]]:
+    pages = sorted((ROOT / "docs/spec").glob("*.md"))
+    return [(path.stem, block) for path in pages for block in re.findall(r"```yaml\n(.*?)```", path.read_text(), re.S)]
+
+
+@pytest.mark.parametrize(("key", "example"), _examples())
+def test_an_example_of_a_key_is_part_of_a_valid_spec(key: str, example: str) -> None:
+    values = _values(example)
+    assert key in values
+    rest = _values((SPECS / "good" / f"{key if key in ('text', 'image', 'audio') else 'tensor'}.yaml").read_text())
+    task = values.get("task", rest["task"]).partition("-")[0]
+    if task != "tensor":
+        rest = _values((SPECS / "good" / f"{task}.yaml").read_text())
+    if values.get("source", {}).get("pytorch"):
+        rest.pop("optimize")
+    explain.validate(Spec, rest | values)
 
 
 def test_the_example_of_the_page_is_a_valid_spec() -> None:
