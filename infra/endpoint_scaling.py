@@ -12,7 +12,6 @@ import pulumi
 import pulumi_aws as aws
 
 from infra import names, scaling
-from infra.live import Account, LiveError
 from model_build.deployment import Deploy
 
 
@@ -82,29 +81,3 @@ def declare(
         opts = pulumi.ResourceOptions(parent=parent, depends_on=previous)
         action: Any = arguments
         previous = [aws.appautoscaling.ScheduledAction(scheduled, name=scheduled, opts=opts, **action, **whose)]
-
-
-def release_hooks(account: Account) -> pulumi.ResourceHookBinding:
-    """Around every update of an endpoint: what a change of its instance type needs, and takes back where it fails."""
-
-    def before_update(args: pulumi.ResourceHookArgs) -> None:
-        wanted = (args.new_inputs or {}).get("endpointConfigName")
-        if wanted:
-            _told(account.release_scaling, args.name, wanted)
-
-    def on_error(args: pulumi.ErrorHookArgs) -> bool:
-        if args.failed_operation == "update":
-            _told(account.restore_scaling, args.name)
-        return False
-
-    return pulumi.ResourceHookBinding(
-        before_update=[pulumi.ResourceHook("release-scaling", before_update)],
-        on_error=[pulumi.ErrorHook("restore-scaling", on_error)],
-    )
-
-
-def _told(call: Any, *arguments: str) -> None:
-    try:
-        call(*arguments)
-    except LiveError as error:
-        raise pulumi.RunError(str(error)) from None

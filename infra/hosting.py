@@ -35,10 +35,25 @@ class Surroundings:
     permissions_boundary: str | None = None
 
 
+# What AWS lets a request of an asynchronous endpoint take: an hour, and 1 GB. Our server's own limits are those of
+# real-time requests (serving.settings); a stock image reads none of these.
+PATIENT = {
+    "SLIPWAY_REQUEST_SECONDS": "3600",
+    "SLIPWAY_OBJECTIVE_MS": "3600000",
+    "SLIPWAY_BODY_SECONDS": "3600",
+    "SLIPWAY_MAX_BODY_MB": "1024",
+}
+
+
 @dataclass(frozen=True)
 class Topics:
     success: Any = None
     error: Any = None
+
+
+def environment(deploy: Deploy) -> dict[str, str]:
+    """Variables of the container; the spec's own win."""
+    return (PATIENT if deploy.endpoint == "async" else {}) | deploy.environment
 
 
 def network(deploy: Deploy, surroundings: Surroundings) -> dict[str, Any]:
@@ -169,7 +184,7 @@ class Wanted:
                 "digest": self.digest,
                 "image": self.image,
                 "shadow_image": self.shadow_image,
-                "environment": self.deploy.environment,
+                "environment": environment(self.deploy),
                 "variants": production_variants(self.deploy, "", 0),
                 "shadow": shadow_variants(self.deploy, ""),
                 "asynchronous": asynchronous(self.deploy, "", "", Topics(), None),

@@ -7,7 +7,7 @@ here are registrations of scalable targets, which stand in the way of another in
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -76,6 +76,12 @@ class Account:
         with _told(f"endpoint {name}"):
             answer = self._describe(name)
         return None if answer is None else _endpoint(answer)
+
+    def ringing(self, alarms: Sequence[str]) -> list[str]:
+        """Those of the alarms that are in ALARM. Raises LiveError."""
+        with _told("the alarms of this stack"):
+            answer = self._client("cloudwatch").describe_alarms(AlarmNames=list(alarms), StateValue="ALARM")
+        return [alarm["AlarmName"] for alarm in answer["MetricAlarms"]]
 
     def release_scaling(self, name: str, new: str) -> None:
         """Deregisters the scalable targets whose instance type a new configuration changes.

@@ -191,7 +191,7 @@ class ModelEndpoint(pulumi.ComponentResource):
                 primary_container={
                     "image": image,
                     "model_data_url": pulumi.Output.format("s3://{0}/{1}", artifact.bucket, artifact.key),
-                    "environment": deploy.environment,
+                    "environment": hosting.environment(deploy),
                 },
                 tags=self._versioned,
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[access]),

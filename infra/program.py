@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from infra import cost, endpoint_scaling, hosting, names, scaling, stack_cost
+from infra import cost, hosting, mirror_buckets, names, scaling, stack_cost, update_hooks
 from infra.artifact_bucket import ArtifactBucket, ArtifactBucketArgs
 from infra.encryption import EncryptionKey, EncryptionKeyArgs
 from infra.image_repository import ImageRepository, ImageRepositoryArgs
@@ -48,7 +48,8 @@ def run() -> None:
     if any(model.uses_own_image for model in models):
         images = ImageRepositoryArgs(settings.stack, disposable=settings.disposable, protected=settings.production)
         pulumi.export("image_repository", ImageRepository("slipway", images, everywhere).url)
-    hooks = endpoint_scaling.release_hooks(live)
+    mirror_buckets.make(models, settings)
+    hooks = update_hooks.binding(live)
     endpoints = {
         model.name: ModelEndpoint(
             model.name,
@@ -91,6 +92,7 @@ def _verified() -> tuple[Settings, list[BuiltModel]]:
     problems: list[str] = []
     models = find_models(settings, problems)
     problems += stack_cost.refusals(models, settings)
+    problems += mirror_buckets.refusals(models, settings)
     if problems:
         raise pulumi.RunError(_listed(problems))
     return settings, models

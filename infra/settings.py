@@ -133,6 +133,7 @@ class Settings(Frozen):
     security_groups: tuple[Annotated[str, AfterValidator(_id("sg"))], ...] = Field((), max_length=5)
     access_logs: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] | None = None
     object_lock_days: int | None = Field(None, ge=1, le=36500)
+    oss_buckets: Literal["made", "existing"] = "made"
     alarm_topic: TopicOption | None = None
     dashboards: bool | None = None
     monthly_budget: float | None = Field(None, gt=0)

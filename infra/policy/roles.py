@@ -12,6 +12,8 @@ ROLE = "aws:iam/role:Role"
 POLICIES = ("aws:iam/rolePolicy:RolePolicy", "aws:iam/policy:Policy")
 # AWS knows no narrower resource for these. Those of networks are what an endpoint in a VPC needs.
 WITHOUT_RESOURCE = {
+    "application-autoscaling:describescalabletargets", "application-autoscaling:describescalingpolicies",
+    "application-autoscaling:describescheduledactions", "sagemaker:listendpoints", "servicequotas:listservicequotas",
     "ecr:getauthorizationtoken", "cloudwatch:putmetricdata", "ec2:createnetworkinterface",
     "ec2:createnetworkinterfacepermission", "ec2:deletenetworkinterface", "ec2:deletenetworkinterfacepermission",
     "ec2:describedhcpoptions", "ec2:describenetworkinterfaces", "ec2:describesecuritygroups", "ec2:describesubnets",
@@ -24,8 +26,12 @@ ESCALATION = (
     "iam:setdefaultpolicyversion", "iam:updateassumerolepolicy", "iam:updateloginprofile",
     "lambda:updatefunctioncode", "sts:assumerole",
 )  # fmt: skip
-# A grant under this condition can be made for AWS's services alone, as disks with a key need it.
-FOR_AWS = "kms:grantisforawsresource"
+# What takes the danger out of an action, where a statement on named resources has it as a condition.
+BOUNDED_BY = {
+    "iam:passrole": "iam:passedtoservice",  # to the services that it names alone
+    "iam:putrolepolicy": "iam:permissionsboundary",  # into roles that get no further than the boundary
+    "kms:creategrant": "kms:grantisforawsresource",  # for AWS's services, as disks with a key need it
+}
 # Each opens a resource to others.
 EXPOSURE = (
     "ecr:setrepositorypolicy", "kms:creategrant", "kms:putkeypolicy", "lambda:addpermission", "s3:deletebucketpolicy",
@@ -101,7 +107,7 @@ def _forbidden(stack: Stack, patterns: tuple[str, ...], what: str) -> Iterator[V
             action
             for action in actions
             if any(fnmatchcase(action, pattern) or fnmatchcase(pattern, action) for pattern in patterns)
-            and not (action == "kms:creategrant" and FOR_AWS in _conditions(statement))
+            and not (BOUNDED_BY.get(action) in _conditions(statement) and "*" not in listed(statement.get("Resource")))
         )
         if found:
             yield Violation(policy.urn, f"{what}: {', '.join(found)}")

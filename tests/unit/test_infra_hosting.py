@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from botocore.session import get_session
 from botocore.validate import validate_parameters
@@ -119,3 +121,16 @@ def test_a_container_is_closed_off_where_the_spec_or_the_stack_says_so():
         "vpc_config": {"subnets": ["subnet-1"], "security_group_ids": ["sg-1"]},
     }
     assert hosting.network(deployed(endpoint="serverless"), network) == {}
+
+
+def test_an_async_endpoint_gives_our_server_the_time_and_the_size_that_aws_allows_and_the_spec_may_say_otherwise():
+    given = {"endpoint": "async", "environment": {"SLIPWAY_MAX_BODY_MB": "20", "A": "b"}}
+    assert hosting.environment(deployed(**given)) == hosting.PATIENT | {"SLIPWAY_MAX_BODY_MB": "20", "A": "b"}
+    assert hosting.environment(deployed(environment={"A": "b"})) == {"A": "b"}
+
+
+def test_the_variables_of_an_async_endpoint_are_those_that_the_server_reads():
+    from serving import settings
+
+    known = {f"{settings.PREFIX}{field.name.upper()}" for field in dataclasses.fields(settings.Settings)}
+    assert set(hosting.PATIENT) <= known
