@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import os
 import signal
@@ -12,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import TextIO
 
-from serving import logs, settings
+from serving import cores, logs, settings
 from serving.errors import ModelError
 
 
@@ -48,9 +49,17 @@ def _serve(options: argparse.Namespace, announcements: TextIO) -> int:
         if not directory.is_dir():
             raise ModelError(f"{directory}: there is no such folder; --model-dir names an unpacked model.tar.gz")
         # Heavy libraries are imported after a taken port or a missing folder was reported.
-        from serving import program, server
+        from serving import handler, program, server
 
-        loaded = program.load(directory.resolve())
+        def share_cores(at_once: bool) -> None:
+            nonlocal chosen
+            threads, workers = cores.share(
+                cores.usable_cores(), handler.wanted_threads(), chosen.workers, at_once=at_once
+            )
+            os.environ["SLIPWAY_THREADS"] = str(threads)  # the handler's one way to be told
+            chosen = dataclasses.replace(chosen, workers=workers)
+
+        loaded = program.load(directory.resolve(), share_cores)
     except ModelError as error:
         if error.__cause__ is not None:
             logging.getLogger("serving").error("the model cannot be loaded", exc_info=error)

@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
         self.writable = threading.Event()
         self.writable.set()
         self._transport: Any = None
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         self._receiving: Exchange | None = None
         """The request whose body comes in; None between requests."""
         self._deaf = False
@@ -194,6 +194,7 @@ class Connection(asyncio.Protocol):
         self.server.buffered -= self._size if self._receiving else 0
         self._receiving = None
         self._deaf = True
+        self._parser = None  # it refers to this connection: without it, both go at once
         self.writable.set()
         self.server.closed(self)
 

@@ -129,14 +129,16 @@ def negotiate(accept: str | None) -> str:
 
 
 def thread_count() -> int:
-    """Intra-op threads: `SLIPWAY_THREADS`, else `OMP_NUM_THREADS`, else the usable cores. Raises ModelError."""
+    """Threads of one run: `SLIPWAY_THREADS`, else the usable cores. Raises ModelError."""
+    return wanted_threads() or usable_cores()
+
+
+def wanted_threads() -> int:
+    """`SLIPWAY_THREADS`; 0 where it is not set. Raises ModelError."""
     wanted = os.environ.get("SLIPWAY_THREADS", "")
-    if wanted:
-        if not wanted.isdecimal() or int(wanted) < 1:
-            raise ModelError(f"SLIPWAY_THREADS must be an integer of at least 1, not {wanted!r}")
-        return int(wanted)
-    usual = os.environ.get("OMP_NUM_THREADS", "")
-    return int(usual) if usual.isdecimal() and int(usual) > 0 else usable_cores()
+    if wanted and (not wanted.isdecimal() or int(wanted) < 1):
+        raise ModelError(f"SLIPWAY_THREADS must be an integer of at least 1, not {wanted!r}")
+    return int(wanted or 0)
 
 
 @functools.lru_cache(maxsize=8)

@@ -106,6 +106,7 @@ class Program:
         return JSON if accept in (None, "", "*/*") else str(accept)
 
 
+_FUNCTIONS = ("model_fn", "input_fn", "predict_fn", "output_fn")
 _NOTHING = RuntimeError("no answer was made")
 
 
@@ -131,8 +132,11 @@ def _answer(result: Any, chosen: str) -> Answer:
     return [result.encode() if isinstance(result, str) else bytes(result)], chosen
 
 
-def load(directory: Path) -> Program:
-    """Imports `code/inference.py` where there is one and loads the model. Raises ModelError."""
+def load(directory: Path, prepare: Callable[[bool], None] = lambda at_once: None) -> Program:
+    """Imports `code/inference.py` where there is one and loads the model. Raises ModelError.
+
+    Before the model is loaded, `prepare` is told whether predictions may run at once: own code may not bear it.
+    """
     context = SimpleNamespace(system_properties={"model_dir": str(directory)}, manifest={}, request_processor=[])
     code = directory / "code"
     if (code / "inference.py").is_file():
@@ -149,23 +153,22 @@ def load(directory: Path) -> Program:
 
     transform = getattr(module, "transform_fn", None)
     model_fn = function("model_fn", 1)
+    predict = function("predict_fn", 2)
+    ours = transform is None and predict is handler.predict_fn
+    prepare(ours and all(getattr(module, name, None) in (None, getattr(handler, name)) for name in _FUNCTIONS))
     try:
         model = model_fn(str(directory))
     except ModelError:
         raise
     except Exception as error:  # the user's code may raise anything; it is reported as the reason
         raise ModelError(f"model_fn failed: {type(error).__name__}: {error}") from error
-    predict = function("predict_fn", 2)
     return Program(
         model=model,
         input_fn=function("input_fn", 2),
         predict_fn=predict,
         output_fn=function("output_fn", 2),
         transform_fn=_with_context(transform, 4, context) if transform else None,
-        batches=transform is None
-        and predict is handler.predict_fn
-        and isinstance(model, handler.Model)
-        and handler.takes_batches(model),
+        batches=ours and isinstance(model, handler.Model) and handler.takes_batches(model),
     )
 
 

@@ -23,7 +23,6 @@ from typing import Any, TextIO
 from serving import handler, metrics
 from serving.batching import Batcher
 from serving.connection import Connection, Exchange
-from serving.cores import usable_cores
 from serving.errors import RequestError
 from serving.program import Answer, Program
 from serving.settings import Settings
@@ -44,7 +43,10 @@ log = logging.getLogger("serving")
 
 
 class Server:
-    """All connections around one loaded program. Everything here happens on the event loop's thread."""
+    """All connections around one loaded program. Everything here happens on the event loop's thread.
+
+    `settings.workers` is the number of prediction threads, at least 1.
+    """
 
     def __init__(self, program: Program, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
         self.settings = settings
@@ -57,7 +59,7 @@ class Server:
         self.batcher = Batcher(
             program,
             loop,
-            workers=settings.workers or (usable_cores() if program.batches else 1),
+            workers=settings.workers,
             max_batch=settings.max_batch,
             objective=settings.objective,
             observe=self._observe,

@@ -24,7 +24,9 @@ def _setting(default: int | str, text: str, *, least: int = 0, choices: tuple[st
 class Settings:
     """Limits and sizes of one server; every field is a variable and a flag."""
 
-    workers: int = _setting(0, "threads that predict; 0: the cores, or 1 for a model with its own code")
+    workers: int = _setting(
+        0, "threads that predict; 0: as many as the cores allow, at most 4; 1 for a model with its own code"
+    )
     max_batch: int = _setting(32, "requests that one run of the model may answer; 1: no batching", least=1)
     objective_ms: int = _setting(
         1000, "latency objective: requests that would wait longer are refused, batches stay well below it", least=1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -58,6 +60,13 @@ def test_never_more_is_taken_than_waits() -> None:
 
 def test_one_is_always_one() -> None:
     assert learned(BatchSize(1, 1.0), lambda n: 0.001) == 1
+
+
+@pytest.fixture(autouse=True)
+def _own_import_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An artifact's code extends the path and is imported as `inference`."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.setitem(sys.modules, "inference", ModuleType("inference"))
 
 
 def tensor_program(tmp_path: Path) -> Program:
@@ -163,6 +172,23 @@ def test_own_code_is_never_batched(tmp_path: Path) -> None:
     )
     assert not program.load(directory).batches
     assert tensor_program(tmp_path / "plain").batches
+
+
+@pytest.mark.parametrize(
+    ("source", "at_once"),
+    [
+        ("from serving.handler import input_fn, model_fn, output_fn, predict_fn\n", True),
+        ("def input_fn(body, content_type):\n    return None\n", False),
+        ("def transform_fn(model, body, content_type, accept):\n    return b''\n", False),
+    ],
+)
+def test_only_our_own_functions_are_run_at_once(source: str, at_once: bool, tmp_path: Path) -> None:
+    directory = write_artifact(tmp_path / "artifact", "tensor", code=False)
+    (directory / "code").mkdir()
+    (directory / "code/inference.py").write_text(source)
+    told: list[bool] = []
+    program.load(directory, told.append)
+    assert told == [at_once]
 
 
 class Collected(Job):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -121,8 +122,8 @@ def test_threads_are_the_cores_of_this_process_or_what_the_environment_says(monk
     monkeypatch.delenv("SLIPWAY_THREADS", raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert 1 <= handler.thread_count() <= len(os.sched_getaffinity(0))
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert handler.thread_count() == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert handler.thread_count() == 1
     monkeypatch.setenv("SLIPWAY_THREADS", "3")
     assert handler.thread_count() == 3
     monkeypatch.setenv("SLIPWAY_THREADS", "many")
@@ -183,3 +184,14 @@ def test_code_that_cannot_serve_is_the_reason(source: str, message: str, tmp_pat
 def test_a_folder_that_is_no_artifact_says_so(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"holds neither slipway\.json nor code/inference\.py"):
         program.load(tmp_path)
+
+
+def test_what_awss_toolkits_import_needs_neither_the_servers_library_nor_what_the_task_does_not_use() -> None:
+    code = (
+        "import sys; sys.modules.update(httptools=None, uvloop=None); import serving.handler;"
+        "print(sorted({'PIL', 'soxr', 'tokenizers', 'transformers', 'asyncio', 'onnxruntime'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from serving import settings
-from serving.cores import cgroup_quota
+from serving.cores import cgroup_quota, share
 from serving.errors import ModelError
 from serving.logs import JsonFormatter
 from serving.metrics import Histogram, Metrics
@@ -50,6 +51,13 @@ def test_a_bad_flag_is_named_as_it_was_written() -> None:
         read("--max-pending", "none")
 
 
+def test_every_setting_and_metric_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs/serving.md").read_text()
+    names = [f"SLIPWAY_{one.name.upper()}" for one in dataclasses.fields(settings.Settings)]
+    families = [line.split()[2] for line in Metrics().text([]).decode().splitlines() if line.startswith("# TYPE")]
+    assert [name for name in names + families if f"`{name}" not in page] == []
+
+
 @pytest.mark.parametrize(
     ("files", "cores"),
     [
@@ -65,6 +73,26 @@ def test_the_quota_of_a_control_group_is_read(files: dict[str, str], cores: floa
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert cgroup_quota(tmp_path) == cores
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "workers", "at_once", "expected"),
+    [
+        (1, 0, 0, True, (1, 1)),
+        (2, 0, 0, True, (1, 2)),
+        (4, 0, 0, True, (1, 4)),
+        (16, 0, 0, True, (4, 4)),
+        (8, 0, 0, False, (8, 1)),
+        (8, 4, 0, True, (4, 2)),
+        (8, 0, 2, True, (4, 2)),
+        (2, 8, 0, True, (8, 1)),
+        (2, 3, 5, False, (3, 5)),
+    ],
+)
+def test_runs_at_once_and_their_threads_share_the_cores(
+    cores: int, threads: int, workers: int, at_once: bool, expected: tuple[int, int]
+) -> None:
+    assert share(cores, threads, workers, at_once=at_once) == expected
 
 
 def test_a_log_record_is_one_line_of_json_with_its_traceback() -> None:
