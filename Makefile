@@ -6,9 +6,11 @@ VENV := .venv
 UV := $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python
 # TORCH=cpu takes torch's ten times smaller CPU build, where its index is reachable. It is not covered by our hashes.
 TORCH ?= default
+# Some machines set this. Python would then compile PyTorch's and its exporter's thousands of modules in every process.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test check lock format unit contract e2e clean dev litert image checkov
+.PHONY: help setup up down test check lock format unit contract e2e clean dev litert alicloud image checkov docs
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | expand -t 12
@@ -25,6 +27,8 @@ down: ## destroy the local stack and stop what was started
 dev: setup $(VENV)/.ready-dev ## setup, and what tests and checks need
 
 litert: setup $(VENV)/.ready-litert ## what the pass convert_litert needs besides (0.7 GB)
+
+alicloud: setup $(VENV)/.ready-alicloud ## what stacks need besides that make buckets of Alibaba Cloud's OSS (72 MB)
 
 test: dev ## every test, end-to-end ones included
 	$(VENV)/bin/pytest
@@ -55,6 +59,10 @@ lock: $(VENV)/.uv ## resolve requirements/*.in again, keeping what fits; UPGRADE
 
 checkov: setup build/checkov/.ready ## checkov on what the local stack has (make up first)
 	$(VENV)/bin/python -m bench.checkov_state
+
+docs: build/docs/.ready ## the documentation site, in build/site
+	@NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict
+	@echo "build/site/index.html; with its search: python3 -m http.server --directory build/site"
 
 image: setup ## our slim serving image, with docker or podman
 	@$(VENV)/bin/slipway image build
@@ -99,7 +107,16 @@ $(VENV)/.ready-litert: $(VENV)/.ready-$(TORCH) requirements/litert.txt
 	@$(UV) --no-deps --require-hashes -r requirements/litert.txt
 	@touch $@
 
+$(VENV)/.ready-alicloud: $(VENV)/.ready-$(TORCH) requirements/alicloud.txt
+	@$(UV) --no-deps --require-hashes -r requirements/alicloud.txt
+	@touch $@
+
 build/checkov/.ready: $(VENV)/.uv requirements/checkov.txt
 	@$(VENV)/bin/uv venv --quiet --clear --python $(VENV)/bin/python build/checkov
 	@$(VENV)/bin/uv pip install --quiet --python build/checkov/bin/python --no-deps --require-hashes -r requirements/checkov.txt
+	@touch $@
+
+build/docs/.ready: $(VENV)/.uv requirements/docs.txt
+	@$(VENV)/bin/uv venv --quiet --clear --python $(VENV)/bin/python build/docs
+	@$(VENV)/bin/uv pip install --quiet --python build/docs/bin/python --no-deps --require-hashes -r requirements/docs.txt
 	@touch $@

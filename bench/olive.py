@@ -7,6 +7,7 @@ search is given as many points as it can use well (POINTS), and three of its fau
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import shutil
@@ -96,6 +97,9 @@ def prepare() -> Path:
         (own,) = ENVIRONMENT.glob("lib/python*/site-packages")
         (own / "main-environment.pth").write_text("\n".join(site.getsitepackages()) + "\n")
         done.write_text(wanted)
+    # What pip installs has bytecode, what uv does may not: neither side is timed compiling.
+    for folder in (*map(str, ENVIRONMENT.glob("lib/python*/site-packages")), *site.getsitepackages()):
+        compileall.compile_dir(folder, quiet=2, workers=0)
     return python
 
 

@@ -18,8 +18,8 @@ from olive.telemetry.telemetry import Telemetry
 
 PROJECT = Path(__file__).resolve().parents[1]
 
-# Three faults of Olive 0.13, mended here so that it is measured at its best. It takes every dict for a possible resource,
-# and with pydantic 2.14 the missing `type` of one ends the run.
+# Three faults of Olive 0.13, mended here so that it is measured at its best. It takes every dict for a possible
+# resource, and with pydantic 2.14 the missing `type` of one ends the run.
 _missing = CaseInsensitiveEnum._missing_.__func__
 CaseInsensitiveEnum._missing_ = classmethod(lambda cls, value: _missing(cls, value) if isinstance(value, str) else None)
 
@@ -35,7 +35,7 @@ def _updated(node: FootprintNode, **values: Any) -> None:
 
 FootprintNode.update = _updated
 
-# With its telemetry switched off, as here, it counts events that never leave, and waits two seconds for them in the end.
+# With its telemetry off, as here, it counts events that never leave, and in the end waits two seconds for them.
 Telemetry.shutdown = lambda self, *_, **__: None
 
 

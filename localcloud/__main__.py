@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         type=float,
         default=math.inf,
         metavar="SECONDS",
-        help="how long a replica may take to start, also where its endpoint configuration allows more; default: no limit",
+        help="how long a replica may take to start, where its endpoint configuration allows more; default: no limit",
     )
     parser.add_argument(
         "--request-weight",

@@ -53,10 +53,11 @@ from model_build.manifest import (
 from model_build.passes.base import InstructionSet, Model
 from model_build.progress import SILENT, Progress
 from model_build.project_files import resolve
-from model_build.shared_cache import SharedCache, Store
+from model_build.shared_cache import SharedCache
 from model_build.spec import CONTENT_TYPES, Spec, Step
 from model_build.watched import watched
 from model_build.workshop import Workshop
+from stores.store import Store
 
 if TYPE_CHECKING:
     from model_build.parallel import Makers

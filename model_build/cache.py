@@ -13,8 +13,9 @@ import platform
 import secrets
 import shutil
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ from model_build.progress import SILENT, Progress
 from model_build.shared_cache import SharedCache
 
 RECORD = "node.json"
+IN_USE = "in-use"
+"""The lock beside the nodes that whoever uses them shares, as long as it runs: `pruning` needs it alone."""
+USED_AGAIN = 3600
+"""Seconds after which a node's being found is noted again, as its folder's time."""
 FORMAT = 1
 
 
@@ -60,6 +65,7 @@ class Cache:
         self.shared = shared
         self.progress = progress
         self._verified: dict[str, Node] = {}
+        self._in_use: weakref.finalize[Any, Any] | None = None
 
     def find(self, node_key: str) -> Node | None:
         """The node, if it is there, or in the shared cache, and none of its files changed since."""
@@ -101,9 +107,15 @@ class Cache:
         if node_key in self._verified:
             return self._verified[node_key]
         directory = self.directory / node_key
+        if not directory.is_dir():
+            return None
+        self._hold()
         record = _read_record(directory, node_key)
         if record is None:
             return None
+        if time.time() - directory.stat().st_mtime > USED_AGAIN:
+            with suppress(PermissionError):  # another user's, of a folder that several use
+                os.utime(directory)
         node = Node(node_key, directory, record["seconds"], built=False)
         self._verified[node_key] = node
         return node
@@ -132,8 +144,9 @@ class Cache:
     def _scratch(self) -> Iterator[Path]:
         """A new folder, removed at the end unless it was completed; what killed builds left goes first."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        self._hold()
         self._sweep()
-        scratch = self.directory / f"tmp-{os.getpid()}-{_host()}-{secrets.token_hex(4)}"
+        scratch = self.directory / scratch_name()
         scratch.mkdir()
         try:
             yield scratch
@@ -148,6 +161,11 @@ class Cache:
         shutil.rmtree(target, ignore_errors=True)  # a damaged one; the lock is held
         scratch.rename(target)
         return target
+
+    def _hold(self) -> None:
+        """Keeps what is found and made from being pruned, until this object is not needed any more."""
+        if self._in_use is None:
+            self._in_use = weakref.finalize(self, os.close, locks.shared(self.directory.parent / IN_USE))
 
     def _sweep(self) -> None:
         """Removes what killed builds of this machine left; others' may be at work, where the folder is shared."""
@@ -166,6 +184,11 @@ def _read_record(directory: Path, node_key: str) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return record if intact else None
+
+
+def scratch_name() -> str:
+    """Of a folder that is not a node, and of which is known whose it is."""
+    return f"tmp-{os.getpid()}-{_host()}-{secrets.token_hex(4)}"
 
 
 def _host() -> str:

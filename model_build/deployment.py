@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from stores.address import parse as parse_address
+
 FORMS = ("in a word", "in keys")
 """Tags of a value that is either one of some words, or something else (keys, a number)."""
 
@@ -56,6 +58,16 @@ def _topic(value: str) -> str:
 
 
 TopicArn = Annotated[str, AfterValidator(_topic)]
+
+
+def _mirror(value: str) -> str:
+    address = parse_address(value)
+    if address.scheme == "oss" and address.region is None:
+        raise ValueError(f"'{value}': say where the bucket is: {value}?region=cn-hangzhou")
+    return value
+
+
+Mirror = Annotated[str, AfterValidator(_mirror), Field(examples=["oss://my-models/slipway?region=cn-hangzhou"])]
 
 
 class InstanceRange(Frozen):
@@ -393,6 +405,13 @@ class Deploy(Frozen):
     )
     traffic: Traffic | None = Field(None, description="The requests that are expected.", exclude_if=is_none)
     budget: Budget | None = Field(None, description="What the model may cost.", exclude_if=is_none)
+    mirrors: tuple[Mirror, ...] = Field(
+        (),
+        max_length=8,
+        description="Stores that the artifact is copied to before it is deployed: `oss://BUCKET/PREFIX?region=REGION`, "
+        "`s3://BUCKET/PREFIX`, `file:///FOLDER`.",
+        exclude_if=is_empty,
+    )
 
     @property
     def isolated(self) -> bool:

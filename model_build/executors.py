@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.util
 import os
 import signal
 import threading
@@ -97,13 +98,15 @@ def _begin(messages: Messages) -> None:
     _messages = messages
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C goes to all processes of a terminal; the first one decides
     signal.signal(signal.SIGTERM, _interrupt)
+    # One that ends gives back locks that libraries made in it, and is not to be interrupted at that.
+    multiprocessing.util.Finalize(None, signal.signal, (signal.SIGTERM, signal.SIG_IGN), exitpriority=100)
     parent = multiprocessing.parent_process()
     assert parent is not None  # noqa: S101  # there is one in a process of a pool
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
 
 
 def _interrupt(*_: object) -> None:
-    """Lets a task clean up; a process without one ends, and gives back the locks that libraries made in it."""
+    """Lets a task clean up; a process without one ends."""
     raise KeyboardInterrupt if _busy else SystemExit(1)
 
 

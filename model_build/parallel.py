@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from model_build.build import Build, Outcome
     from model_build.cache import Cache
     from model_build.candidates import Candidate
-    from model_build.shared_cache import Store
     from model_build.spec import Spec, Step
+    from stores.store import Store
 
 T = TypeVar("T")
 

@@ -1,60 +1,18 @@
 """Nodes that several machines share: what one has built, another fetches, with every digest verified.
 
-Where they lie is a `Store`'s business. Those that need a cloud's library are made by the command line, so that building
-depends on none. A store that fails never fails a build: it says so once, and the build goes on without it.
+Where they lie is a `Store`'s business, of which this room knows the interface alone: the command line opens them, so
+that building depends on no cloud's library. A store that fails never fails a build: it says so once, and the build goes
+on without it.
 """
 
 from __future__ import annotations
 
-import secrets
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from model_build import archive
 from model_build.progress import SILENT, Progress
-
-
-class StoreError(Exception):
-    """A store that cannot be reached or does not allow it. The message is a reason, without a full stop."""
-
-
-class Store(Protocol):
-    """Files by name. It is sent to other processes, so it can be pickled and opens its connection on first use."""
-
-    def fetch(self, name: str, target: Path) -> bool:
-        """Writes a file's content to `target`; False where there is none. Raises StoreError."""
-
-    def keep(self, name: str, source: Path) -> None:
-        """Stores a file, as a whole or not at all. Raises StoreError."""
-
-
-@dataclass(frozen=True)
-class FolderStore:
-    """A folder, which may lie on a network's file system."""
-
-    directory: Path
-
-    def fetch(self, name: str, target: Path) -> bool:
-        try:
-            shutil.copyfile(self.directory / name, target)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise StoreError(f"{self.directory}: {error.strerror}") from error
-        return True
-
-    def keep(self, name: str, source: Path) -> None:
-        path = self.directory / name
-        scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, scratch)
-            scratch.replace(path)
-        except OSError as error:
-            scratch.unlink(missing_ok=True)
-            raise StoreError(f"{self.directory}: {error.strerror}") from error
+from stores.store import Store, StoreError
 
 
 @dataclass
@@ -67,6 +25,8 @@ class SharedCache:
     writable: bool = True
     absent: set[str] = field(default_factory=set)
     """Keys that were asked for in vain: not asked for again by this build."""
+    broken: set[str] = field(default_factory=set)
+    """Those of them that are there, but damaged: what is made here replaces them."""
 
     def pull(self, key: str, directory: Path) -> bool:
         """Unpacks a node's files into a new folder, still to be verified; False where there are none to be had."""
@@ -74,7 +34,7 @@ class SharedCache:
             return False
         packed = directory.with_name(f"{directory.name}.tar.gz")
         try:
-            if not self.store.fetch(_name(key), packed):
+            if not self.store.get(_name(key), packed):
                 self.absent.add(key)
                 return False
             directory.mkdir()
@@ -93,6 +53,7 @@ class SharedCache:
     def damaged(self, key: str, reason: str) -> None:
         """Says that a fetched node is not what was stored; it is built here."""
         self.absent.add(key)
+        self.broken.add(key)
         self.progress.note(f"warning: node {key[:12]} of the shared cache is damaged ({reason}); building it here")
 
     def push(self, key: str, directory: Path, scratch: Path) -> None:
@@ -105,7 +66,7 @@ class SharedCache:
         }
         try:
             archive.pack(files, packed)
-            self.store.keep(_name(key), packed)
+            self.store.put(_name(key), packed, replace=key in self.broken)
         except StoreError as error:
             self.writable = False
             self.progress.note(f"warning: the shared cache cannot be written ({error}); it is only read from now on")

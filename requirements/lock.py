@@ -72,6 +72,7 @@ def main() -> None:
         litert = compile_set(
             ["litert.in"], "-c", str(constraints), "--override", str(overrides), *kept, previous=before("litert")
         )
+        alicloud = compile_set(["alicloud.in"], "-c", str(constraints), *kept, previous=before("alicloud"))
         # The peers of bench/serving.py run the same models with the same libraries; the rest is as each wants it.
         models_run_by = ("numpy", "onnxruntime", "orjson", "tokenizers")
         pins = re.findall(r"^(?:" + "|".join(models_run_by) + r")==[^\\\n]+", everything, flags=re.M)
@@ -80,11 +81,10 @@ def main() -> None:
             path.stem: compile_set([path.name], "-c", str(constraints), previous=before(path.stem))
             for path in sorted(HERE.glob("peers-*.in"))
         }
-    checkov = compile_set(
-        ["checkov.in"], previous=before("checkov")
-    )  # it shares nothing with the rest, and is run as a program
+    # Run as programs in environments of their own: they share nothing with the rest.
+    programs = {name: compile_set([f"{name}.in"], previous=before(name)) for name in ("checkov", "docs")}
     sets = {"base": base, "torch": torch, "build": build, "dev": dev, "serving": serving}
-    sets |= {"torchserve": torchserve, "olive": olive, "litert": litert, "checkov": checkov, **peers}
+    sets |= {"torchserve": torchserve, "olive": olive, "litert": litert, "alicloud": alicloud, **programs, **peers}
     for name, text in {**sets, "uv": compile_set(["uv.in"], previous=before("uv"))}.items():
         (HERE / f"{name}.txt").write_text(HEADER + text)
         print(f"{name}.txt: {len(pinned(text))} packages")

@@ -94,8 +94,8 @@ def create(root: Path, stack: Stack, name: str, like: str, ttl: timedelta) -> da
     """Makes the stack where there is none, and says anew until when it is needed. Raises UserError."""
     write_stack_file(root, name, like)
     if name not in existing(stack):
-        secrets = _secrets_provider(root, like)
-        stack.require("stack", "init", name, "--no-select", *secrets)
+        secrets = stacks.read(root, like).secrets_provider
+        stack.require("stack", "init", name, "--no-select", *(["--secrets-provider", secrets] if secrets else []))
     expires = (datetime.now(UTC) + ttl).replace(microsecond=0)
     stack.require("stack", "tag", "set", TAG, expires.isoformat(), "--stack", name)
     return expires
@@ -132,10 +132,3 @@ def expired(stack: Stack, now: datetime) -> Iterator[tuple[str, str]]:
             yield name, f"is needed until {until:%Y-%m-%d %H:%M} UTC"
         else:
             yield name, ""
-
-
-def _secrets_provider(root: Path, like: str) -> tuple[str, ...]:
-    """What encrypts secrets of the stack, where it is not the passphrase that Pulumi asks for."""
-    content = yaml.safe_load((root / f"Pulumi.{like}.yaml").read_text("utf-8"))
-    found = content.get("secretsprovider")
-    return ("--secrets-provider", str(found)) if found else ()

@@ -38,7 +38,17 @@ def uncommitted(root: Path, files: list[str]) -> list[str]:
         return []
     try:
         done = subprocess.run(
-            ["git", "--literal-pathspecs", "status", "--porcelain", "-z", "--untracked-files=all", "--", *files],
+            [
+                "git",
+                "--literal-pathspecs",
+                "status",
+                "--porcelain",
+                "-z",
+                "--no-renames",
+                "--untracked-files=all",
+                "--",
+                *files,
+            ],
             cwd=root,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -27,6 +27,8 @@ class StackFile:
     models: tuple[str, ...]
     cloud: str = "aws"
     """`aws`, or `local` for a rehearsal on this machine."""
+    secrets_provider: str = ""
+    """What encrypts the stack's secrets; empty where that is a passphrase."""
 
 
 def names(root: Path) -> list[str]:
@@ -61,4 +63,5 @@ def read(root: Path, name: str) -> StackFile:
         str(values.get("account") or ""),
         tuple(str(one) for one in models),
         str(values.get("cloud") or "aws"),
+        str(content.get("secretsprovider") or ""),
     )

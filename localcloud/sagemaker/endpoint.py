@@ -252,10 +252,13 @@ class Endpoint:
     def choose_fleet(self, variant: str | None = None) -> Fleet | None:
         """The fleet for the next request, of the variant asked for or by weight. None: no such variant."""
         fleet = self.route.choose(variant)
-        if fleet is not None and not fleet.healthy:
-            # While the fleets of two deployments share a variant, either can stand in for the other.
-            name = fleet.variant.name
-            fleet = next((one for one in self.route.fleets() if one.variant.name == name and one.healthy), fleet)
+        coming = self.pending.fleets if self.pending else {}
+        if fleet is not None and not fleet.healthy and fleet in self.fleets.values():
+            # The new fleet can stand in for the old one, and not the other way round: no alarm would hear of a new
+            # version that does not stay up, and it would take over.
+            replacement = coming.get(fleet.variant.name)
+            if replacement is not None and replacement.healthy and self.route.part(replacement) > 0:
+                return replacement
         return fleet
 
     def next_shadow(self) -> Fleet | None:

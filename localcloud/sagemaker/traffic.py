@@ -33,9 +33,6 @@ class Route:
     def __bool__(self) -> bool:
         return bool(self.parts)
 
-    def fleets(self) -> list[Fleet]:
-        return [fleet for fleet, _ in self.parts]
-
     def part(self, fleet: Fleet) -> float:
         """0 … 1: what the fleet gets of the traffic to all variants."""
         total = sum(part for _, part in self.parts)

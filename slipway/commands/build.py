@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     help="Processes at once; as many as cores, if not given, for several models.",
 )
 @click.option(
-    "--cache", metavar="URL", envvar="SLIPWAY_BUILD_CACHE", help="Shared cache: s3://BUCKET/PREFIX or file:///FOLDER."
+    "--cache",
+    metavar="URL",
+    envvar="SLIPWAY_BUILD_CACHE",
+    help="Shared cache: s3://BUCKET/PREFIX, oss://BUCKET/PREFIX or file:///FOLDER (docs/stores.md).",
 )
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Dask cluster that makes the nodes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, for programs.")

@@ -19,8 +19,8 @@ def command(root: Path, environment: str) -> None:
     """Deploy the models in build/ to an environment on AWS, as they are: nothing is built here.
 
     So the same artifacts go from one environment to the next. An artifact that was not built from this commit, that
-    missed a gate, or that is not what its manifest says, is refused before anything is changed. Then each endpoint is
-    asked for a prediction and told by the digest that it runs.
+    missed a gate, or that is not what its manifest says, is refused before anything is changed. What has mirrors is
+    published there first. Then each endpoint is asked for a prediction and told by the digest that it runs.
 
     Credentials, region and state are those of plain `pulumi up`; `slipway doctor --env ENV` looks at them.
     For this machine there is `slipway up`, which also builds.
@@ -29,7 +29,7 @@ def command(root: Path, environment: str) -> None:
       slipway build && slipway deploy --env dev
     """
     from model_build.errors import UserError
-    from slipway import environments, promotion
+    from slipway import environments, promotion, stacks
     from slipway.console import Console
     from slipway.local import STACK, Local, Stack, ensure_engine, install_provider
 
@@ -41,8 +41,37 @@ def command(root: Path, environment: str) -> None:
     stack = Stack(Local(root), engine.pulumi, environments.variables(root, environment, engine))
     if environments.is_local(root, environment):
         install_provider(stack, console)
-    stack.require("stack", "select", environment, "--create")
-    click.echo("\n".join(deployed(root, environment, stack, console)))
+    secrets = stacks.read(root, environment).secrets_provider
+    stack.require("stack", "select", environment, "--create", *(["--secrets-provider", secrets] if secrets else []))
+    waiting = _mirrored(root, environment, console)
+    lines = deployed(root, environment, stack, console)
+    _publish_to(root, waiting, console)
+    click.echo("\n".join(lines))
+
+
+def _mirrored(root: Path, environment: str, console: Console) -> list[tuple[str, str]]:
+    """Publishes the stack's models to their mirrors; gives those whose bucket is not there: the stack may make it."""
+    from slipway import environments, publication, stacks
+
+    if environments.is_local(root, environment):
+        return []
+    wanted = stacks.read(root, environment).models
+    names = [name for name in publication.built(root) if not wanted or name in wanted]
+    return publication.mirrored(root, environment, names, console)
+
+
+def _publish_to(root: Path, waiting: list[tuple[str, str]], console: Console) -> None:
+    from model_build.errors import UserError
+    from slipway import publication
+    from stores.store import NoBucket
+
+    for name, url in waiting:
+        try:
+            publication.to_stores(root, name, [url], console)
+        except NoBucket as error:
+            raise UserError(
+                f"{name} is deployed, but not published: {error}", "make the bucket, then run this again"
+            ) from None
 
 
 def deployed(root: Path, environment: str, stack: Stack, console: Console) -> list[str]:

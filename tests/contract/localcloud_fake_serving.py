@@ -42,8 +42,6 @@ def main() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if "silent" in behaviour:
         threading.Event().wait()
-    if "dies_after" in behaviour:
-        threading.Timer(behaviour["dies_after"], os._exit, (3,)).start()
     if Path(behaviour.get("crash_while", "/nowhere")).exists():
         sys.exit("told to crash")
 
@@ -53,6 +51,8 @@ def main() -> None:
 
         def do_GET(self) -> None:
             self.answer(503 if behaviour.get("hang") else 200, b"")
+            if "dies_after" in behaviour:
+                threading.Timer(behaviour["dies_after"], os._exit, (3,)).start()
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

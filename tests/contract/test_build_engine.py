@@ -352,7 +352,7 @@ def test_an_unreachable_cache_is_warned_of_and_the_build_goes_on(project: Path) 
 def test_an_url_that_is_no_cache_is_refused_before_anything_is_built(project: Path) -> None:
     done = slipway(project, "build", "--cache", "nodes")
     assert done.returncode == 1
-    assert "'nodes' names no shared cache" in done.stderr
+    assert "'nodes' names no store" in done.stderr
     assert not (project / "build" / "one").exists()
 
 

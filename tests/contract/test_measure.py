@@ -89,6 +89,24 @@ def test_a_worker_that_dies_is_told_with_its_last_words(model: Path, data: Path)
         worker.ask("load", kind="no-such-kind", model={}, outputs=[], threads=1, data=str(data), requests=1)
 
 
+def test_processes_started_ahead_are_taken_by_kind_and_the_others_end(model: Path, data: Path) -> None:
+    ahead = measure.Ahead(["onnx", "pytorch"], SETTINGS.threads)
+    others = [worker for kind, worker, _ in ahead._ready if kind == "pytorch"]
+    try:
+        assert ahead.take(subject(model), SETTINGS.threads + 1) is None  # its threads are another number
+        (taken,) = [worker.process.pid for kind, worker, _ in ahead._ready if kind == "onnx"]
+        latencies, scores = measure.measure(
+            [subject(model, "a"), subject(model, "b")], data, ["logits"], SETTINGS, score=["a"], ahead=ahead
+        )
+        assert (set(latencies), scores["a"].correct) == ({"a", "b"}, 70)
+        with pytest.raises(ProcessLookupError):
+            os.kill(taken, 0)
+        assert ahead.take(subject(model), SETTINGS.threads) is None  # there was one
+    finally:
+        ahead.end()
+    assert [worker.process.poll() for worker in others] == [-signal.SIGKILL]
+
+
 def test_a_worker_ends_with_the_process_that_started_it_even_while_it_is_busy(model: Path, data: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(measure.SLIPWAY)}
     worker = subprocess.Popen(

@@ -8,102 +8,21 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from newcomer import Checkout
 from processes import alive
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
-ROOT = Path(__file__).parents[2]
 MODELS = ("announcers", "fashion", "news-topics")
-
-
-@dataclass
-class Checkout:
-    root: Path
-
-    def run(self, *command: str, check: bool = True, timeout: float = 1500) -> subprocess.CompletedProcess[str]:
-        # The copy is a newcomer's: nothing of this test run's own environment leads it back here.
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("AWS_", "PULUMI_", "VIRTUAL_ENV", "PYTHONPATH", "MAKE", "MFLAGS"))
-        }
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env=environment,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-        )
-        if check and done.returncode != 0:
-            pytest.fail(f"{' '.join(command)} exited {done.returncode}:\n{done.stdout}")
-        return done
-
-    def shell(self, line: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """A line in a shell whose environment was set as `make up` says."""
-        return self.run("bash", "-c", f'eval "$(.venv/bin/slipway env)" && {line}', check=check)
-
-    def server(self) -> dict[str, Any]:
-        server: dict[str, Any] = json.loads((self.root / ".slipway/local/server.json").read_text())
-        return server
-
-    def client(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=self.server()["endpoint"],
-            region_name="us-east-1",
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-        )
-
-    def replicas(self) -> list[int]:
-        """Process ids of the serving replicas that run out of this copy."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    arguments = (entry / "cmdline").read_bytes().split(b"\0")
-                except (FileNotFoundError, ProcessLookupError):
-                    continue
-                if b"serving" in arguments and any(str(self.root).encode() in argument for argument in arguments):
-                    found.append(int(entry.name))
-        return found
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    root = tmp_path_factory.mktemp("newcomer") / "slipway"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        stdout=subprocess.PIPE,
-    ).stdout.decode()
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, root / name)
-    copy = Checkout(root)
-    try:
-        yield copy
-    finally:
-        copy.run("make", "down", check=False)
-        shutil.rmtree(root, ignore_errors=True)
 
 
 def _wait(condition: Any, seconds: float = 30) -> bool:

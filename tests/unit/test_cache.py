@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ import pytest
 from model_build import archive, cache
 from model_build.cache import Cache
 from model_build.progress import SILENT, Progress, Silent
-from model_build.shared_cache import FolderStore, SharedCache, StoreError
+from model_build.shared_cache import SharedCache
+from stores.folder import FolderStore
+from stores.store import Stat, StoreError
 
 FROM_HERE = os.environ | {"PYTHONPATH": str(Path(cache.__file__).parent.parent)}
 
@@ -183,6 +186,7 @@ class TestSharedNodes:
         assert [path.name for path in (tmp_path / "two" / "nodes").iterdir()] == ["kk"]
         (text,) = told.notes
         assert text.startswith("warning: node kk of the shared cache is damaged")
+        assert self.cache(tmp_path, "three").find("kk") is not None, "what was made did not replace it"
 
     def test_one_that_would_unpack_outside_of_its_folder_is_refused(self, tmp_path: Path) -> None:
         stored = tmp_path / "shared" / "nodes" / "k" / "k.tar.gz"
@@ -223,15 +227,22 @@ class Notes(Silent):
 
 class Unreachable:
     asked = 0
+    url = "none"
 
-    def fetch(self, name: str, target: Path) -> bool:
+    def get(self, name: str, target: Path, **how: object) -> bool:
         self.asked += 1
         raise StoreError("no route")
 
-    def keep(self, name: str, source: Path) -> None:
+    def put(self, name: str, source: Path, **how: object) -> bool:
+        raise AssertionError("asked again")
+
+    def stat(self, name: str) -> None:
+        raise AssertionError("asked again")
+
+    def list(self, prefix: str = "") -> Iterator[Stat]:
         raise AssertionError("asked again")
 
 
 class ReadOnly(FolderStore):
-    def keep(self, name: str, source: Path) -> None:
+    def put(self, name: str, source: Path, **how: object) -> bool:
         raise StoreError("not allowed")

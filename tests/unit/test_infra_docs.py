@@ -39,4 +39,4 @@ def test_the_deploying_role_reaches_what_the_program_names_and_no_more():
     assert allowed("HandRolesToSageMaker")["Resource"] == allowed("ExecutionRoles")["Resource"]
     assert allowed("Bucket")["Resource"] == "arn:aws:s3:::" + names.stem("slipway", "dev") + "-*"
     wide = {statement["Sid"] for statement in POLICY["Statement"] if statement["Resource"] == "*"}
-    assert wide == {"Autoscaling"}
+    assert wide == {"AllOfAutoscaling"}

@@ -96,6 +96,24 @@ def test_an_account_that_cannot_be_asked_is_one_line(account, monkeypatch):
         account.endpoint("news-dev")
 
 
+def test_only_alarms_that_ring_are_told(account):
+    cloudwatch = client("cloudwatch")
+    for name in ("news-dev-5xx", "news-dev-latency", "other"):
+        cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            Namespace="N",
+            MetricName="M",
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="GreaterThanThreshold",
+        )
+    for name in ("news-dev-5xx", "other"):
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="r")
+    assert account.ringing(["news-dev-5xx", "news-dev-latency"]) == ["news-dev-5xx"]
+
+
 def scaled():
     scaling = client("application-autoscaling")
     scaling.register_scalable_target(**TARGET, MinCapacity=1, MaxCapacity=4)

@@ -5,6 +5,7 @@ from built_models import write_model
 
 from infra.manifests import find_models
 from infra.settings import Settings
+from model_build.manifest import GateResult
 
 
 @pytest.fixture
@@ -152,3 +153,33 @@ def test_another_folder_of_builds_is_read_when_the_stack_names_it(tmp_path, foun
 
 def test_a_project_without_models_is_an_empty_stack(found):
     assert found() == ([], [])
+
+
+def test_an_artifact_that_missed_a_gate_is_never_promoted(tmp_path, found):
+    manifest = write_model(tmp_path, "news")
+    gate = GateResult(gate="accuracy.max_drop", limit=0.01, measured=0.2, passed=False)
+    missed = manifest.model_copy(update={"gates": (gate,)}).sealed()
+    (tmp_path / "build/news/manifest.json").write_text(missed.to_json())
+    models, (problem,) = found()
+    assert models == []
+    assert "build/news: missed gates (accuracy.max_drop)" in problem
+    assert "slipway build news" in problem
+
+
+def test_a_pull_requests_stack_hosts_the_model_as_small_as_can_be(tmp_path, found):
+    write_model(
+        tmp_path,
+        "news",
+        deploy={
+            "instance": "ml.c7i.4xlarge",
+            "instances": {"min": 3, "max": 9},
+            "rollout": "canary",
+            "autoscaling": {"target": 100, "schedule": [{"cron": "0 8 ? * MON-FRI *", "min": 2}]},
+        },
+    )
+    ((model,), problems) = found("pr-3")
+    assert problems == []
+    assert model.deploy.instance == "ml.c7i.large"
+    assert (model.deploy.instances.min, model.deploy.instances.max) == (1, 1)
+    assert model.deploy.rollout is None
+    assert model.deploy.autoscaling.schedule == ()

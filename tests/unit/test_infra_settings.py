@@ -194,3 +194,36 @@ def test_what_aws_would_refuse_of_it_is_refused_first(configure, config, said):
     configure("dev", region="us-east-1", account="123456789012", **config)
     (problem,) = problems({})
     assert said in problem
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_a_stack_that_is_rehearsed_in_the_local_cloud_keeps_the_rules_of_its_name(configure, stack):
+    configure(stack, region="us-east-1", cloud="local")
+    settings = read_settings(LOCAL)
+    assert settings.local
+    assert settings.endpoint_url == LOCAL["AWS_ENDPOINT_URL"]
+    assert settings.production == (stack == "prod")
+    configure(stack, region="us-east-1", cloud="local")
+    (problem,) = problems({"AWS_ENDPOINT_URL": "https://sagemaker.us-east-1.amazonaws.com"})
+    assert f"the stack '{stack}' deploys to this machine alone" in problem
+
+
+def test_cloud_aws_is_what_it_is_without_saying_so_and_local_is_never_there(configure):
+    configure("dev", region="us-east-1", cloud="aws", account="123456789012")
+    assert not read_settings({}).local
+    (problem,) = problems(LOCAL)
+    assert "is on AWS" in problem
+    configure("local", region="us-east-1", cloud="aws")
+    assert any("slipway:cloud" in problem for problem in problems(LOCAL))
+    configure("dev", region="us-east-1", cloud="moon", account="123456789012")
+    assert any("slipway:cloud" in problem for problem in problems({}))
+
+
+def test_a_pull_requests_stack_is_disposable_and_unwatched(configure):
+    configure("pr-12", region="us-east-1", account="123456789012")
+    settings = read_settings({})
+    assert settings.preview and settings.disposable
+    assert not (settings.watched or settings.charted or settings.production)
+    for name in ("pr-0", "pr-x", "pr-1-2", "dev"):
+        configure(name, region="us-east-1", account="123456789012")
+        assert not read_settings({}).preview

@@ -6,13 +6,14 @@ docs/aws.md tells each trap with its source. `test_trap_…` fails without its g
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pulumi
 import pytest
 from built_models import write_model
-from recording_engine import DEPRECATED, Recorder, deploying
+from recording_engine import DEPRECATED, LOOP, Recorder, deploying
 
-from infra import alarms, hosting, model_endpoint, rollout, scaling
+from infra import alarms, hosting, model_endpoint, rollout, scaling, update_hooks
 from infra.live import LiveEndpoint, LiveVariant
 from localcloud.cloudwatch import expressions
 from model_build.capacity import Capacity, path_of
@@ -115,11 +116,32 @@ def test_trap_another_instance_type_registers_scaling_anew_after_it_was_released
     write_model(project, "news", deploy=RANGE)
     made, _ = deploy(stack="dev")
     bound = made.one("Endpoint").request.hooks
-    assert (list(bound.before_update), list(bound.on_error)) == (["release-scaling"], ["restore-scaling"])
+    assert (list(bound.before_update), list(bound.on_error)) == (
+        ["await-alarms", "release-scaling"],
+        ["restore-scaling"],
+    )
     target = made.one("Target").request
     assert target.replacement_trigger.string_value == "ml.c7i.large"
     # Deleted after its replacement was made, it would take the new registration along.
     assert target.deleteBeforeReplace
+
+
+def test_trap_an_update_right_after_a_rollback_waits_for_the_alarm_that_still_rings(project, deploy, monkeypatch):
+    """AWS, PutMetricAlarm: an alarm keeps its state when it is changed, and would roll the mended version back too."""
+    write_model(project, "news", deploy=TWO | {"rollout": "canary"})
+    made, _ = deploy(stack="dev")
+    assert "await-alarms" in made.one("Endpoint").request.hooks.before_update
+    inputs = made.one("Endpoint").inputs
+    assert update_hooks.rollback_alarms(inputs) == ["news-dev-latency", "news-dev-5xx", "news-dev-model-errors"]
+    monkeypatch.setattr(update_hooks, "POLL_SECONDS", 0)
+    ringing = [["news-dev-5xx"], ["news-dev-5xx"], []]
+    account = SimpleNamespace(ringing=lambda names: ringing.pop(0))
+    LOOP.run_until_complete(update_hooks.until_quiet(account, "news-dev", ["news-dev-5xx"]))
+    assert ringing == []
+    # One that does not end, of another cause, keeps nobody from deploying the remedy.
+    monkeypatch.setattr(update_hooks, "QUIET_SECONDS", -1)
+    account = SimpleNamespace(ringing=lambda names: names)
+    LOOP.run_until_complete(update_hooks.until_quiet(account, "news-dev", ["news-dev-5xx"]))
 
 
 def test_trap_an_artifact_that_is_deployed_again_after_a_failed_update_is_not_deleted_with_it(project, deploy):

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
@@ -29,6 +30,8 @@ def test_every_slipway_command_of_a_workflow_exists_with_its_options(path: Path)
     for name, rest in COMMAND.findall(path.read_text(encoding="utf-8")):
         assert name in COMMANDS
         command = slipway.get_command(None, name)  # type: ignore[arg-type]
+        if isinstance(command, click.Group):
+            command = command.commands.get(rest.split()[0])
         assert command is not None
         known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         assert set(re.findall(r"(?<!\S)--[a-z-]+", rest)) <= known
@@ -62,4 +65,5 @@ def test_both_forges_run_the_same_commands() -> None:
     def commands(*paths: Path) -> set[str]:
         return {name for path in paths for name, _ in COMMAND.findall(path.read_text(encoding="utf-8"))}
 
-    assert commands(*WORKFLOWS) == commands(GITLAB) == {"check", "doctor", "pr-comment", "build", "deploy", "drift"}
+    assert commands(*WORKFLOWS) == commands(GITLAB)
+    assert commands(GITLAB) == {"check", "doctor", "pr-comment", "build", "deploy", "drift", "preview-env"}

@@ -1,0 +1,1 @@
+"""Where files are kept by name: a folder, or a bucket of a cloud."""
