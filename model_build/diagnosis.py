@@ -95,7 +95,7 @@ def _unpacked(artifact: Path, folder: Path) -> Model:
     try:
         with tarfile.open(artifact) as archive:
             archive.extract(CONFIG, folder, filter="data")
-            name: str = json.loads((folder / CONFIG).read_bytes())["model"]
+            name: str = json.loads((folder / CONFIG).read_bytes()).get("model", package.MODEL)
             archive.extract(name, folder, filter="data")
             return Model(package.FORMATS[Path(name).suffix], folder, name)
     except (OSError, ValueError, KeyError, tarfile.TarError) as error:

@@ -62,19 +62,19 @@ class Cloud:
 def test_an_artifact_and_its_endpoint_that_hold_their_gates_exit_0(
     copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from slipway.commands import invoke
+    from slipway import environments
 
     artifact = copy / "build/tiny/model.tar.gz"
     with tarfile.open(artifact) as archive:
         archive.extractall(tmp_path / "model", filter="data")
     digest = read_manifest(copy / "build/tiny/manifest.json").artifact.sha256
     with running_server(tmp_path / "model") as (_, client):
-        monkeypatch.setattr(invoke, "client_of", lambda root, environment, service: Cloud(client, digest))
+        monkeypatch.setattr(environments, "client", lambda root, environment, service: Cloud(client, digest))
         assert run(copy) == 0
         said = capsys.readouterr().out
         assert "1.0000 of 60" in said  # the network answers its own labels, through the endpoint too
         assert "tiny holds its gates." in said
-        monkeypatch.setattr(invoke, "client_of", lambda root, environment, service: Cloud(client, "0" * 64))
+        monkeypatch.setattr(environments, "client", lambda root, environment, service: Cloud(client, "0" * 64))
         assert run(copy, "--samples", "30") == 1
         assert "runs the artifact 000000000000" in capsys.readouterr().out
 
