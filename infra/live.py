@@ -80,8 +80,8 @@ class Account:
     def ringing(self, alarms: Sequence[str]) -> list[str]:
         """Those of the alarms that are in ALARM. Raises LiveError."""
         with _told("the alarms of this stack"):
-            answer = self._client("cloudwatch").describe_alarms(AlarmNames=list(alarms), StateValue="ALARM")
-        return [alarm["AlarmName"] for alarm in answer["MetricAlarms"]]
+            answer = self._client("cloudwatch").describe_alarms(AlarmNames=list(alarms))
+        return [alarm["AlarmName"] for alarm in answer["MetricAlarms"] if alarm["StateValue"] == "ALARM"]
 
     def release_scaling(self, name: str, new: str) -> None:
         """Deregisters the scalable targets whose instance type a new configuration changes.

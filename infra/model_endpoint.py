@@ -6,6 +6,7 @@ then removes the old: Pulumi deletes what was replaced at the end, and not at al
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -272,7 +273,7 @@ class ModelEndpoint(pulumi.ComponentResource):
         live = self._args.live
         settled: pulumi.Output[str] = pulumi.Output.all(
             self._name, configuration.name, endpoint.endpoint_config_name
-        ).apply(lambda known: require_moved(live, *known))
+        ).apply(lambda known: asyncio.to_thread(require_moved, live, *known))  # of many endpoints, side by side
         return endpoint, settled
 
     def _dashboard(self, watching: list[aws.cloudwatch.MetricAlarm]) -> None:
