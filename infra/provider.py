@@ -16,6 +16,8 @@ LOCAL_SERVICES = (
 
 def aws_provider(settings: Settings) -> aws.Provider:
     default_tags = aws.ProviderDefaultTagsArgs(tags={**settings.tags, "slipway:stack": settings.stack})
+    if settings.endpoint_url is not None and settings.plugin == "official":
+        return _official(settings, settings.endpoint_url, default_tags)
     if settings.endpoint_url is not None:
         endpoints = dict.fromkeys(LOCAL_SERVICES, settings.endpoint_url)
         return aws.Provider(
@@ -31,4 +33,21 @@ def aws_provider(settings: Settings) -> aws.Provider:
         region=settings.region,
         default_tags=default_tags,
         allowed_account_ids=[settings.account],
+    )
+
+
+def _official(settings: Settings, url: str, default_tags: aws.ProviderDefaultTagsArgs) -> aws.Provider:
+    """AWS's own plugin against the local AWS: what it says of our emulation is the strongest test of it."""
+    endpoints = dict.fromkeys((*LOCAL_SERVICES, "s3control"), url)
+    return aws.Provider(
+        "aws",
+        region=settings.region,
+        default_tags=default_tags,
+        endpoints=[aws.ProviderEndpointArgs(**endpoints)],
+        access_key="local",
+        secret_key="local",  # noqa: S106  the local AWS takes any
+        s3_use_path_style=True,
+        skip_credentials_validation=True,
+        skip_metadata_api_check=True,
+        skip_region_validation=True,
     )

@@ -123,6 +123,7 @@ class Settings(Frozen):
     region: Annotated[str, AfterValidator(_region)]
     account: Annotated[str, AfterValidator(_account)] | None = None
     cloud: Literal["aws", "local"] = "aws"
+    plugin: Literal["own", "official"] = "own"
     permissions_boundary: BoundaryArn | None = None
     tags: Annotated[dict[str, str], AfterValidator(_tags)] = Field(default_factory=dict)
     build: Annotated[str, AfterValidator(_inside)] = "build"
@@ -213,6 +214,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 def _combined(settings: Settings) -> Iterator[str]:
     """What keys do not say together."""
+    if settings.plugin != "own" and not settings.local:
+        yield (
+            "slipway:plugin: a stack on AWS has AWS's own plugin anyway, the key is of the local cloud; run: pulumi "
+            "config rm slipway:plugin"
+        )
     if bool(settings.subnets) != bool(settings.security_groups):
         yield (
             "slipway:subnets, slipway:security_groups: a network needs both; give both lists in Pulumi.<stack>.yaml, "

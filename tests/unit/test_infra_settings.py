@@ -135,6 +135,14 @@ def test_tags_that_aws_would_refuse_are_refused_first(configure, tags, said):
     assert said in problem
 
 
+def test_the_choice_of_a_plugin_belongs_to_the_local_cloud(configure):
+    configure("local", region="us-east-1", plugin="official")
+    assert read_settings(LOCAL).plugin == "official"
+    configure("dev", region="us-east-1", account="123456789012", plugin="official")
+    (problem,) = problems({})
+    assert "pulumi config rm slipway:plugin" in problem
+
+
 def test_pulumi_yaml_declares_exactly_the_keys_that_are_read():
     declared = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
     assert sorted(declared) == sorted(KEYS)
