@@ -34,7 +34,7 @@ test: dev ## every test, end-to-end ones included
 	$(VENV)/bin/pytest
 
 unit: dev ## the fast tests alone
-	$(VENV)/bin/pytest -m "not contract and not e2e"
+	$(VENV)/bin/pytest -m "not contract and not e2e and not live"
 
 contract: dev ## the tests that start servers and the engine
 	$(VENV)/bin/pytest -m contract

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="one short round: shows that everything runs")
     parser.add_argument("--peers", default=",".join(PEERS), help=f"of {', '.join(PEERS)}; none for ours alone")
     parser.add_argument("--models", default=",".join(MODELS), help=f"of {', '.join(MODELS)}")
+    parser.add_argument("--rounds", type=int, help=f"of every server, in turn (default {FULL.rounds})")
     options = parser.parse_args(arguments)
     peers = [] if options.peers == "none" else options.peers.split(",")
     models = options.models.split(",")
@@ -59,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if name not in known:
                 parser.error(f"{name} is none of {', '.join(known)}")
     plan = QUICK if options.quick else FULL
+    if options.rounds:
+        plan = replace(plan, rounds=options.rounds)
     try:
         cores = Cores.of_this_machine()
         load.wrk()

@@ -35,6 +35,7 @@ from model_build import (
     search,
     stat_index,
     targets,
+    wheels,
 )
 from model_build.cache import Cache, Node
 from model_build.candidates import Candidate
@@ -379,9 +380,10 @@ class Build:
         folder = self.root / FOLDER
         scratch = publish.scratch(folder, self.spec.name)
         try:
+            vendored = self._wheels(model)
             with self.workshop.step("package"):
                 artifact = scratch / "model.tar.gz"
-                sha256 = archive.pack(package.contents(self.spec, model, self.root), artifact)
+                sha256 = archive.pack(package.contents(self.spec, model, self.root, vendored), artifact)
                 sample = self._copy_sample(scratch)
             manifest = Manifest(
                 name=self.spec.name,
@@ -410,6 +412,13 @@ class Build:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return manifest
+
+    def _wheels(self, model: Path) -> Path | None:
+        """The folder of those that the artifact brings along, if any."""
+        python = wheels.python_for(self.spec)
+        if python is None:
+            return None
+        return self.workshop.wheels(package.requirements(self.spec, package.FORMATS[model.suffix]), python)
 
     def _copy_sample(self, scratch: Path) -> Sample | None:
         if self.spec.sample is None:

@@ -335,8 +335,14 @@ class Capture(Frozen):
 class Network(Frozen):
     isolation: bool = Field(
         False,
-        description="The container gets no network at all, not even to install packages: needs an image that has them, "
-        "`own` or one of yours.",
+        description="The container gets no network at all, not even to install packages: needs `wheels`, or an image "
+        "that has them, `own` or one of yours.",
+    )
+    wheels: bool = Field(
+        False,
+        description="The artifact brings its packages along (`code/wheels`, some 50 MB more), for the Python of AWS's "
+        "image, which installs them from there.",
+        exclude_if=is_empty,
     )
 
 
@@ -416,6 +422,11 @@ class Deploy(Frozen):
     @property
     def isolated(self) -> bool:
         return self.network is not None and self.network.isolation
+
+    @property
+    def wheels(self) -> bool:
+        """Whether the artifact brings the packages of its code along."""
+        return self.network is not None and self.network.wheels
 
     @property
     def metric(self) -> MetricWord | CustomMetric:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from model_build.deployment import MAIN_VARIANT, SHADOW_VARIANT, CustomMetric, Deploy, seconds
+from model_build.targets import ARM, of_instance
+from model_build.wheels import python_of
 from model_build.yaml_tree import Key
 
 LONGEST_ROLLOUT_SECONDS = 28_800
@@ -54,12 +56,32 @@ def _kind(deploy: Deploy) -> Iterator[Problem]:
             yield (key,), f"needs `endpoint: realtime`; AWS has it on no {kind} endpoint"
     if kind == "serverless" and deploy.isolated:
         yield ("network", "isolation"), "AWS has it on no serverless endpoint"
-    elif deploy.isolated and "/" not in deploy.image and deploy.image != OWN_IMAGE:
+    elif deploy.isolated and is_stock(deploy.image) and not deploy.wheels:
         yield (
             ("network", "isolation"),
             f"AWS's image {deploy.image} installs code/requirements.txt when it starts, which isolation cuts off: give "
-            "`image: own`, or an image of yours that has what it names",
+            "`network.wheels: true`, `image: own`, or an image of yours that has what it names",
         )
+    if deploy.wheels:
+        yield from _wheels(deploy)
+
+
+def is_stock(image: str) -> bool:
+    """Whether it is one of AWS's, which install code/requirements.txt when they start."""
+    return "/" not in image and image != OWN_IMAGE
+
+
+def _wheels(deploy: Deploy) -> Iterator[Problem]:
+    at = ("network", "wheels")
+    if not is_stock(deploy.image):
+        yield (
+            at,
+            f"is for AWS's images, which install packages when they start; `image: {deploy.image}` is none of them",
+        )
+    elif python_of(deploy.image) is None:
+        yield at, f"the tag of {deploy.image} does not tell its Python, as -py312- does"
+    if of_instance(deploy.instance) is ARM:
+        yield at, f"are fetched for Intel and AMD; {deploy.instance} is Arm"
 
 
 def _variants(deploy: Deploy) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from model_build import cache
+from model_build import cache, wheels
 from model_build.manifest import file_sha256
 from model_build.package import serving_files
 from model_build.passes import PASSES
@@ -54,6 +54,7 @@ class Inputs:
     def build_key(self) -> str:
         """Changes with anything that could change what a build publishes."""
         packages = {name for _, factory in factories(self.spec) for name in factory.packages}
+        vendored = {"wheels": wheels.constraints(())} if wheels.python_for(self.spec) else {}
         return cache.key(
             "build",
             spec=self.spec.model_dump(mode="json"),
@@ -74,6 +75,7 @@ class Inputs:
             machine=platform.machine(),
             code=_code(path for path in (SLIPWAY / "model_build").rglob("*") if path.suffix in (".py", ".html"))
             | _code(serving_files()),
+            **vendored,
         )
 
     def source_key(self) -> str:

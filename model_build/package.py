@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import serving
+from model_build import wheels
 from model_build.passes.base import Format
 from model_build.project_files import resolve
 from model_build.spec import SECTIONS, Spec
@@ -20,8 +21,8 @@ RUNTIMES: dict[Format, str] = {"onnx": "onnxruntime", "litert": "ai-edge-litert"
 """Format → the distribution that runs it."""
 
 
-def contents(spec: Spec, model: Path, root: Path) -> dict[str, bytes | Path]:
-    """Every file of the artifact by its path in there."""
+def contents(spec: Spec, model: Path, root: Path, vendored: Path | None = None) -> dict[str, bytes | Path]:
+    """Every file of the artifact by its path in there; `vendored` is a folder of wheels for its code."""
     name = f"model{model.suffix}"
     files: dict[str, bytes | Path] = {name: model}
     section = getattr(spec, SECTIONS[spec.task]).model_dump(mode="json")
@@ -34,7 +35,11 @@ def contents(spec: Spec, model: Path, root: Path) -> dict[str, bytes | Path]:
     for extra in spec.handler.files if spec.handler else ():
         path = resolve(extra, root)
         files[f"code/{path.name}"] = path
-    files["code/requirements.txt"] = "".join(f"{line}\n" for line in requirements(spec, FORMATS[model.suffix])).encode()
+    lines = requirements(spec, FORMATS[model.suffix])
+    if vendored is not None:
+        lines = [*wheels.OPTIONS, *lines]
+        files |= {f"code/{wheels.FOLDER}/{path.name}": path for path in sorted(vendored.glob("*.whl"))}
+    files["code/requirements.txt"] = "".join(f"{line}\n" for line in lines).encode()
     config = {
         "format": 1,
         "name": spec.name,

@@ -18,12 +18,13 @@ from pydantic import ValidationError
 from model_build.deployment import Deploy
 from model_build.errors import UserError
 from model_build.explain import choices, explained, validate
-from model_build.hosting_rules import problems
+from model_build.hosting_rules import is_stock, problems
 from model_build.passes import PASSES
 from model_build.passes.base import SERVED, needs_training
 from model_build.project_files import definitions, factories, module_file, named_paths, resolve
 from model_build.sources import huggingface
 from model_build.spec import CONTENT_TYPES, SECTIONS, Factory, HuggingfaceSource, PickledSource, Spec, merged
+from model_build.wheels import python_of
 from model_build.yaml_tree import Key
 
 MAX_SAMPLE_BYTES = 6_000_000  # what SageMaker takes in one request
@@ -66,6 +67,7 @@ def check(spec: Spec, root: Path) -> Iterator[Finding]:
     yield from _handler(spec, root)
     yield from _sample(spec, root)
     yield from _environments(spec)
+    yield from _one_python(spec)
 
 
 def _preprocessing(spec: Spec) -> Iterator[Finding]:
@@ -326,6 +328,18 @@ def _sample(spec: Spec, root: Path) -> Iterator[Finding]:
             json.loads(file.read_bytes())
         except ValueError as error:
             yield Finding(("sample",), f"{spec.sample} is not JSON: {error}")
+
+
+def _one_python(spec: Spec) -> Iterator[Finding]:
+    """An artifact with wheels is for one Python, and its requirements reach nothing else."""
+    try:
+        deploys = [spec.deploy, *spec.deployments().values()]
+    except ValidationError:  # said of the environment
+        return
+    images = {deploy.image: python_of(deploy.image) for deploy in deploys if is_stock(deploy.image)}
+    if any(deploy.wheels for deploy in deploys) and len(set(images.values())) > 1:
+        named = " and ".join(sorted(images))
+        yield Finding(("deploy",), f"network.wheels: one artifact cannot bring packages for the Pythons of {named}")
 
 
 def _environments(spec: Spec) -> Iterator[Finding]:

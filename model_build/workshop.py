@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_build import architecture, cache, datasets, package
+from model_build import architecture, cache, datasets, package, wheels
 from model_build.cache import Cache, Node
 from model_build.candidates import Candidate, Step
 from model_build.errors import DISK_FULL, UserError
@@ -119,6 +119,16 @@ class Workshop:
             datasets.write_half(self._all_calibration().directory, number, directory)
 
         return self.obtain(f"half of data.calibration ({number})", self.half_key(number), make)
+
+    def wheels(self, lines: Sequence[str], python: str) -> Path:
+        """The folder of the wheels that the lines of a `requirements.txt` need, for a Python such as `312`."""
+        constrained = wheels.constraints(lines)
+
+        def make(directory: Path) -> None:
+            wheels.fetch(lines, constrained, python, directory)
+
+        key = cache.key("wheels", lines=list(lines), constraints=constrained, python=python)
+        return self.obtain(f"fetch wheels for Python {python[0]}.{python[1:]}", key, make).directory
 
     def source(self) -> Model:
         """The source model; one that becomes ONNX as a checked node of one file."""

@@ -37,6 +37,7 @@ class Project:
     pulumi: Path
     environment: dict[str, str]
     cloud: Cloud
+    stack: str = "local"
 
     def write_model(self, name: str, scale: float = 1, **settings: Any) -> Manifest:
         """A packaged model that answers `scale` times what `expected` says; another scale is another artifact."""
@@ -76,21 +77,21 @@ class Project:
         return output
 
     def up(self) -> str:
-        return self.require("up", "--yes", "--skip-preview", "--stack", "local")
+        return self.require("up", "--yes", "--skip-preview", "--stack", self.stack)
 
     def unchanged(self) -> bool:
         """Whether neither the program nor, after a refresh, the cloud differs from the state."""
-        code, output = self.run("preview", "--refresh", "--expect-no-changes", "--stack", "local")
+        code, output = self.run("preview", "--refresh", "--expect-no-changes", "--stack", self.stack)
         if code != 0:
             print(output)
         return code == 0
 
     def outputs(self) -> dict[str, Any]:
-        outputs: dict[str, Any] = json.loads(self.require("stack", "output", "--json", "--stack", "local"))
+        outputs: dict[str, Any] = json.loads(self.require("stack", "output", "--json", "--stack", self.stack))
         return outputs
 
     def resources(self) -> list[dict[str, Any]]:
-        state = json.loads(self.require("stack", "export", "--stack", "local"))
+        state = json.loads(self.require("stack", "export", "--stack", self.stack))
         return [item for item in state["deployment"].get("resources", []) if item["type"].startswith("aws:")]
 
     def kinds(self) -> Counter[str]:
@@ -108,15 +109,20 @@ def expected(scale: float = 1) -> list[float]:
     return values
 
 
-@contextmanager
-def project(root: Path, engine: Engine, arguments: tuple[str, ...] = REAL) -> Iterator[Project]:
-    """With a local AWS of its own; everything is stopped in the end."""
+def lay_out(root: Path, *copied: str) -> None:
+    """A project's folder, with this checkout's program."""
     root.mkdir(parents=True)
     for name in ("infra", "model_build"):
         (root / name).symlink_to(CHECKOUT / name)
     (root / ".venv").symlink_to(sys.prefix)
-    for name in ("Pulumi.yaml", "Pulumi.local.yaml"):
+    for name in copied:
         (root / name).write_bytes((CHECKOUT / name).read_bytes())
+
+
+@contextmanager
+def project(root: Path, engine: Engine, arguments: tuple[str, ...] = REAL) -> Iterator[Project]:
+    """With a local AWS of its own; everything is stopped in the end."""
+    lay_out(root, "Pulumi.yaml", "Pulumi.local.yaml")
     with running(root / ".slipway/local", arguments) as cloud:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
         environment = kept | variables(root, engine) | {"AWS_ENDPOINT_URL": cloud.server.endpoint}

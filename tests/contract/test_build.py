@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tarfile
 import time
+import zipfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +237,34 @@ def test_a_published_file_that_was_changed_or_lost_is_published_again(copy: Path
     assert published(copy)["model.tar.gz"] == before["model.tar.gz"]
     assert published(copy)["sample.json"] == before["sample.json"]
     assert verify(read_manifest(copy / "build" / "tiny" / "manifest.json"), copy / "build" / "tiny", copy) == []
+
+
+def test_wheels_are_fetched_once_and_travel_in_the_artifact(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = copy / "index"
+    index.mkdir()
+    for name in ("numpy", "onnxruntime", "orjson", "pillow"):
+        file = index / f"{name}-{version(name)}-cp312-cp312-manylinux_2_28_x86_64.whl"
+        with zipfile.ZipFile(file, "w") as wheel:
+            about = f"{name}-{version(name)}.dist-info"
+            wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version(name)}\n")
+            wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: cp312-cp312-manylinux_2_28_x86_64\n")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    write_spec(copy, deploy={"network": {"isolation": True, "wheels": True}})
+    before = nodes(copy)
+    build(copy)
+    assert len(nodes(copy).keys() - before.keys()) == 1
+    first = published(copy)["model.tar.gz"]
+    with tarfile.open(copy / "build/tiny/model.tar.gz") as archive:
+        names = [name for name in archive.getnames() if name.startswith("code/wheels/")]
+        options = archive.extractfile("code/requirements.txt").read().decode().splitlines()[:2]
+    assert names == [f"code/wheels/{path.name}" for path in sorted(index.iterdir())]
+    assert options == ["--no-index", "--find-links wheels"]
+    # Without an index, from the cache, byte for byte the same.
+    shutil.rmtree(index)
+    shutil.rmtree(copy / "build/tiny")
+    build(copy)
+    assert published(copy)["model.tar.gz"] == first
 
 
 def test_changed_code_of_a_factory_rebuilds_and_the_new_code_is_what_runs(copy: Path) -> None:
