@@ -91,6 +91,9 @@ class ModelEndpoint(pulumi.ComponentResource):
             key=names.artifact_key(model.name, model.digest),
             source=pulumi.FileAsset(str(model.artifact)),
             content_type="application/gzip",
+            # Named although it is the bucket's default: with another key, what lies there is encrypted anew, and the
+            # role, which gets the new key alone, can read it.
+            kms_key_id=self._args.surroundings.key,
             tags=self._versioned,
             # Not before the bucket is closed and encrypts.
             opts=pulumi.ResourceOptions(

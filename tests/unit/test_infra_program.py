@@ -292,6 +292,7 @@ def test_a_key_of_yours_encrypts_the_bucket_the_volumes_and_what_requests_leave(
     made, _ = deploy(stack="dev", kms=KEY)
     (rule,) = made.one("BucketServerSideEncryptionConfiguration").inputs["rules"]
     assert rule["applyServerSideEncryptionByDefault"] == {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": KEY}
+    assert {artifact.inputs["kmsKeyId"] for artifact in made.of("BucketObjectv2")} == {KEY}
     configurations = [one.inputs for one in made.of("EndpointConfiguration")]
     (queued,) = (one for one in configurations if "asyncInferenceConfig" in one)
     (seen,) = (one for one in configurations if "dataCaptureConfig" in one)
