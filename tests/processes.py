@@ -18,6 +18,19 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
+def of_session(leader: int) -> list[str]:
+    """The command lines of the living processes of a session."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader and fields[0] != "Z":
+                found.append((folder / "cmdline").read_text())
+        except OSError:
+            continue
+    return found
+
+
 def wait_for(condition: Any, what: str, seconds: float = 60) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -76,25 +76,30 @@ def _publish_to(root: Path, waiting: list[tuple[str, str]], console: Console) ->
 
 def deployed(root: Path, environment: str, stack: Stack, console: Console) -> list[str]:
     """Runs `pulumi up` on a stack that exists; a line for each endpoint, which was asked. Raises UserError."""
+    from slipway import environments
+
     with console.step(f"pulumi up -s {environment}"):
         options = ("--yes", "--skip-preview", "--suppress-outputs", "--stack", environment)
         stack.show("up", *options, console=console)
     endpoints = stack.outputs_of(environment)["endpoints"]
     with console.step("one prediction from each endpoint"):
-        return [_try_out(root, environment, name, endpoint) for name, endpoint in sorted(endpoints.items())]
+        control, runtime = (environments.client(root, environment, one) for one in ("sagemaker", "sagemaker-runtime"))
+        return [
+            _try_out(root, environment, name, endpoint, control, runtime)
+            for name, endpoint in sorted(endpoints.items())
+        ]
 
 
-def _try_out(root: Path, environment: str, name: str, endpoint: str) -> str:
+def _try_out(root: Path, environment: str, name: str, endpoint: str, control: Any, runtime: Any) -> str:
     """A line that says what runs and what it answered. Raises UserError where it is not what was built."""
     from model_build.errors import UserError
     from model_build.manifest import read_manifest
-    from slipway import environments
     from slipway.invoke import answered, predict, sample
     from slipway.live import running_digest
 
     directory = root / "build" / name
     manifest = read_manifest(directory / "manifest.json")
-    running = running_digest(environments.client(root, environment, "sagemaker"), endpoint)
+    running = running_digest(control, endpoint)
     if running != manifest.artifact.sha256:
         raise UserError(
             f"{endpoint} runs the artifact {running}, not {manifest.artifact.sha256}, which was deployed",
@@ -103,5 +108,5 @@ def _try_out(root: Path, environment: str, name: str, endpoint: str) -> str:
     said = ""
     found = sample(manifest, directory)
     if found and manifest.deployment(environment).endpoint != "async":  # which answers into S3, in its own time
-        said = answered(predict(environments.client(root, environment, "sagemaker-runtime"), endpoint, *found))
+        said = answered(predict(runtime, endpoint, *found))
     return f"{endpoint}: {running[:12]} {said}".rstrip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,11 +44,8 @@ def review(root: Path, reference: str, environment: str, console: Console, *, pr
     violations = infrastructure.violations(told) if policies else None
     # A violated policy fails the preview too, and is told as what it is.
     failed = code != 0 and not any(one.mandatory for one in violations or ())
-    return Review(
-        environment=found.environment,
-        base=found.base,
-        changes=found.changes,
-        costs=found.costs,
+    return replace(
+        found,
         resources=None if failed else resources,
         failure=(infrastructure.errors(told) or f"pulumi preview exited {code}") if failed else "",
         violations=None if failed else violations,  # not all were seen
@@ -72,10 +70,11 @@ def _build(root: Path, console: Console) -> tuple[dict[str, Manifest], dict[str,
             failures[name] = "\n".join(said)
         elif name not in built:
             # Kept from being built by another spec's problem: what was published before holds if it is still current.
-            failures[name] = _stale(root, name)
-            if not failures[name]:
+            stale = _stale(root, name)
+            if stale:
+                failures[name] = stale
+            else:
                 built[name] = read_manifest(root / "build" / name / "manifest.json")
-                del failures[name]
     nobodys = [error for error in failed if not any(_is_of(error, name) for name in specs)]
     if nobodys:
         raise together(nobodys)

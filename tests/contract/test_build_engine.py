@@ -20,6 +20,7 @@ from typing import Any
 import onnx_models
 import pytest
 import yaml
+from processes import of_session
 
 from model_build import stat_index
 from model_build.manifest import read_manifest, verify
@@ -194,9 +195,9 @@ def test_an_interrupted_build_ends_its_processes_and_says_so(tmp_path: Path) -> 
     assert err.splitlines()[-1] == "slipway: interrupted"
     assert "Traceback" not in err
     deadline = time.monotonic() + 20
-    while _of_session(process.pid) and time.monotonic() < deadline:
+    while of_session(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert _of_session(process.pid) == []
+    assert of_session(process.pid) == []
 
 
 def test_the_processes_of_a_killed_build_end_too(tmp_path: Path) -> None:
@@ -211,22 +212,9 @@ def test_the_processes_of_a_killed_build_end_too(tmp_path: Path) -> None:
     process.kill()
     process.communicate(timeout=60)
     deadline = time.monotonic() + 20
-    while _of_session(process.pid) and time.monotonic() < deadline:
+    while of_session(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert _of_session(process.pid) == []
-
-
-def _of_session(leader: int) -> list[str]:
-    """The command lines of the living processes of a session."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[3]) == leader and fields[0] != "Z":
-                found.append((folder / "cmdline").read_text())
-        except OSError:
-            continue
-    return found
+    assert of_session(process.pid) == []
 
 
 def test_a_full_disk_is_a_clear_message_and_the_old_artifact_stays(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from processes import wait_for
+from processes import of_session, wait_for
 
 from model_build import stat_index
 
@@ -62,19 +62,6 @@ def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
-
-
-def of_session(leader: int) -> list[str]:
-    """The command lines of the living processes of a session."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[3]) == leader and fields[0] != "Z":
-                found.append((folder / "cmdline").read_text())
-        except OSError:
-            continue
-    return found
 
 
 def models(build: Path) -> dict[str, bytes]:
