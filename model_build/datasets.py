@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from model_build import factories
 from model_build.errors import UserError
+from model_build.metrics import ACCURACY, METRICS, metric_of
 from model_build.project_files import resolve
-from model_build.spec import SECTIONS, Factory, Spec
+from model_build.spec import Factory, Spec
 
 if TYPE_CHECKING:
+    from model_build.metrics import Metric
     from model_build.passes.base import Array, Batch
     from serving.config import ServingConfig
 
 INDEX = "index.json"
+REFERENCES = "references.json"
+"""Of a group: `[[reference, sample or null], …]`, where the labels are no classes."""
 EXAMPLE_SEED = 20261124
 FREE_LENGTHS = (7, 11, 13, 17)
 """Of example axes of any length: different ones, so that tracing does not take two for the same."""
@@ -30,17 +34,15 @@ def serving_config(spec: Spec, root: Path) -> ServingConfig:
     """What serving will read from the artifact, before there is one: its files are where the project has them."""
     from serving.config import ServingConfig
 
-    return ServingConfig.from_dict(
-        {"name": spec.name, "task": spec.task, "labels": list(spec.labels)} | _section(spec, root), root
-    )
+    return ServingConfig.from_dict(serving_values(spec, root), root)
 
 
-def _section(spec: Spec, root: Path) -> dict[str, Any]:
-    name = SECTIONS[spec.task]
-    section = getattr(spec, name).model_dump(mode="json")
+def serving_values(spec: Spec, root: Path) -> dict[str, Any]:
+    """The values that `serving_config` is made of, which another process can be sent."""
+    sections = spec.sections()
     if spec.text:
-        section["tokenizer"] = str(resolve(spec.text.tokenizer, root))
-    return {name: section}
+        sections["text"]["tokenizer"] = str(resolve(spec.text.tokenizer, root))
+    return {"name": spec.name, "task": spec.task, "labels": list(spec.labels), **sections}
 
 
 def write(factory: Factory, key: str, spec: Spec, root: Path, directory: Path) -> None:
@@ -52,7 +54,8 @@ def write(factory: Factory, key: str, spec: Spec, root: Path, directory: Path) -
     config = serving_config(spec, root)
     encode = TASKS[spec.task].encode
     samples, labels = called(factory, key, spec, root)
-    groups: dict[tuple[Any, ...], list[tuple[Batch, int]]] = {}
+    classes = metric_of(spec) == ACCURACY
+    groups: dict[tuple[Any, ...], list[tuple[Batch, Any, Any]]] = {}
     for index, (sample, label) in enumerate(zip(samples, labels, strict=True)):
         try:
             one = encode([sample], config)
@@ -63,13 +66,16 @@ def write(factory: Factory, key: str, spec: Spec, root: Path, directory: Path) -
                 "return samples as an endpoint has them once decoded; docs/architecture.md has the types",
             ) from error
         shapes = tuple((name, array.shape, array.dtype.str) for name, array in one.items())
-        groups.setdefault(shapes, []).append((one, int(label)))
+        groups.setdefault(shapes, []).append((one, int(label) if classes else label, sample))
     written = []
     for number, members in enumerate(groups.values()):
         names = list(members[0][0])
         for name in names:
-            np.save(directory / f"{number}.{name}.npy", np.concatenate([one[name] for one, _ in members]))
-        np.save(directory / f"{number}.labels.npy", np.array([label for _, label in members], np.int64))
+            np.save(directory / f"{number}.{name}.npy", np.concatenate([one[name] for one, _, _ in members]))
+        if classes:
+            np.save(directory / f"{number}.labels.npy", np.array([label for _, label, _ in members], np.int64))
+        else:
+            _write_references(directory / f"{number}.{REFERENCES}", [(label, sample) for _, label, sample in members])
         written.append({"count": len(members), "inputs": names})
     (directory / INDEX).write_text(json.dumps(written) + "\n", encoding="utf-8")
 
@@ -86,6 +92,8 @@ def _checked(result: Any, key: str, factory: Factory, spec: Spec) -> tuple[Seque
     wrong = f"{key}: {factory.factory} must return (samples, labels)"
     if not isinstance(result, tuple) or len(result) != 2:
         raise UserError(f"{wrong}; it returned {type(result).__name__}")
+    if (metric := metric_of(spec)) != ACCURACY:
+        return _with_references(result[0], result[1], wrong, METRICS[metric], spec)
     samples, labels = result[0], np.asarray(result[1])
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise UserError(f"{wrong}, labels as an int64 array (n,); they are {labels.dtype} of shape {labels.shape}")
@@ -100,6 +108,26 @@ def _checked(result: Any, key: str, factory: Factory, spec: Spec) -> tuple[Seque
     return samples, labels
 
 
+def _with_references(
+    samples: Sequence[Any], references: Sequence[Any], wrong: str, metric: Metric, spec: Spec
+) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Samples and what their answers are compared with, plain JSON values. Raises UserError."""
+    if len(samples) != len(references) or not len(references):
+        raise UserError(
+            f"{wrong}, as many of one as of the other; it returned {len(samples)} and {len(references)} of them"
+        )
+    for index, reference in enumerate(references):
+        if problem := metric.problem(reference, spec.labels):
+            raise UserError(f"{wrong}; labels[{index}] {problem}", f"docs/measuring.md says what {spec.task} takes")
+    return samples, references
+
+
+def _write_references(path: Path, members: Sequence[tuple[Any, Any]]) -> None:
+    """What answers are compared with; the samples too where they are text, which some answers quote."""
+    rows = [[label, sample if isinstance(sample, str) else None] for label, sample in members]
+    path.write_text(json.dumps(rows) + "\n", encoding="utf-8")
+
+
 def write_half(source: Path, number: int, directory: Path) -> None:
     """Every other one of a folder's samples, from the first (0) or the second (1), as a folder of samples.
 
@@ -112,15 +140,20 @@ def write_half(source: Path, number: int, directory: Path) -> None:
     for group_number, group in enumerate(json.loads((source / INDEX).read_bytes())):
         rows = slice((first + number) % 2, None, 2)
         first += group["count"]
+        references = source / f"{group_number}.{REFERENCES}"
+        names = group["inputs"] if references.is_file() else (*group["inputs"], "labels")
         arrays = {
             name: np.load(source / f"{group_number}.{name}.npy", mmap_mode="r", allow_pickle=False)[rows]
-            for name in (*group["inputs"], "labels")
+            for name in names
         }
-        if not len(arrays["labels"]):
+        count = len(arrays[group["inputs"][0]])
+        if not count:
             continue
         for name, array in arrays.items():
             np.save(directory / f"{len(written)}.{name}.npy", array)
-        written.append({"count": len(arrays["labels"]), "inputs": group["inputs"]})
+        if references.is_file():
+            _write_references(directory / f"{len(written)}.{REFERENCES}", json.loads(references.read_bytes())[rows])
+        written.append({"count": count, "inputs": group["inputs"]})
     if not written:
         raise UserError("data.calibration has one sample, and a search needs half of them to rank by", "return more")
     (directory / INDEX).write_text(json.dumps(written) + "\n", encoding="utf-8")
@@ -140,10 +173,18 @@ def batches(directory: Path, size: int) -> Iterator[Batch]:
 
 
 def labelled(directory: Path) -> Iterator[tuple[Batch, Array]]:
-    """The encoded samples of a folder and their labels, all of equal shapes at once; arrays are mapped, not read."""
+    """The encoded samples of a folder and their labels, all of equal shapes at once; arrays are mapped, not read.
+
+    Raises UserError where the labels are no classes.
+    """
     import numpy as np
 
     for number, group in enumerate(json.loads((directory / INDEX).read_bytes())):
+        if (directory / f"{number}.{REFERENCES}").is_file():
+            raise UserError(
+                "passes that train need a class for each sample, which this task's samples do not have",
+                "train the model before it is built, and leave such passes out",
+            )
         inputs, labels = (
             {name: np.load(directory / f"{number}.{name}.npy", mmap_mode="r") for name in names}
             for names in (group["inputs"], ("labels",))

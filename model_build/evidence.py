@@ -12,12 +12,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from model_build import cache, measure, targets
+from model_build import cache, datasets, measure, targets
 from model_build.cache import Node
 from model_build.candidates import Candidate
 from model_build.inputs import LIBRARIES, versions
 from model_build.manifest import Measurement
-from model_build.measure import Latency, Score, Subject
+from model_build.measure import Judge, Latency, Score, Subject
+from model_build.metrics import METRICS, metric_of
 from model_build.paired import FEWEST
 from model_build.passes.base import Model
 from model_build.sources import SOURCES
@@ -131,9 +132,15 @@ def afresh(workshop: Workshop, models: Mapping[str, Model]) -> dict[str, Evidenc
         settings,
         clients=settings.clients if workshop.spec.gates.throughput else 0,
         score=list(built) if evaluation else (),
+        judge=judge_of(workshop),
         progress=workshop.progress,
     )
     return {label: _evidence(workshop, model, latencies[label], scores.get(label)) for label, model in built.items()}
+
+
+def judge_of(workshop: Workshop) -> Judge:
+    """How the spec's models are scored."""
+    return Judge(metric_of(workshop.spec), datasets.serving_values(workshop.spec, workshop.root), str(workshop.root))
 
 
 def _keys(workshop: Workshop, candidates: Sequence[Candidate], *others: str) -> dict[str, str]:
@@ -154,9 +161,13 @@ def _kept_as(
         "versions": versions(LIBRARIES),
         "version": measure.VERSION,
     }
-    wanted = settings.model_dump(mode="json", exclude={"max_rounds", "clients"}) | {"clients": clients}
+    wanted = settings.model_dump(mode="json", exclude={"max_rounds", "clients", "metric"}) | {"clients": clients}
     latency_key = cache.key("latency", models=dict(keys), settings=wanted, look=look, **common)
-    scores = {label: cache.key("score", model=key, **common) for label, key in keys.items()}
+    name = metric_of(workshop.spec)
+    judged: dict[str, Any] = {"metric": name}
+    if metric := METRICS.get(name):
+        judged |= {"metric_version": metric.VERSION, "metric_libraries": versions(metric.LIBRARIES)}
+    scores = {label: cache.key("score", model=key, **judged, **common) for label, key in keys.items()}
     return latency_key, scores if data.labelled else {}
 
 
@@ -187,6 +198,7 @@ def _measured(
                 time=not timed,
                 clients=settings.clients if workshop.spec.gates.throughput else 0,
                 score=unscored,
+                judge=judge_of(workshop),
                 ahead=workshop.ahead,
                 progress=workshop.progress,
             )
@@ -244,9 +256,10 @@ def _evidence(workshop: Workshop, model: Model | None, latency: Latency, score: 
         files = SOURCES[source.kind].files(workshop.spec, workshop.root)
         size = sum(path.stat().st_size for path in files) or latency.weight_bytes
     measurement = Measurement(
-        metric=measure.METRIC,
+        metric=metric_of(workshop.spec),
         score=round(score.value, 6) if score else None,
         samples=score.samples if score else 0,
+        details={name: round(value, 4) for name, value in score.details.items()} if score else {},
         **_times(latency),
         memory_peak_mb=round(latency.memory_mb, 1),
         size_mb=round(size / 1e6, 6),

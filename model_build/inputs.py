@@ -26,7 +26,7 @@ from model_build.project_files import (
     walk,
 )
 from model_build.sources import SOURCES
-from model_build.spec import SECTIONS, Factory, Spec, Step
+from model_build.spec import Factory, Spec, Step
 
 # What the passes and the measurement run on, and what the preprocessing runs on.
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "onnxscript", "safetensors", "torch", "torch-pruning")
@@ -95,11 +95,10 @@ class Inputs:
         )
 
     def preprocessing_key(self) -> str:
-        section = SECTIONS[self.spec.task]
         return cache.key(
             "preprocessing",
             task=self.spec.task,
-            section=getattr(self.spec, section).model_dump(mode="json"),
+            sections=self.spec.sections(),
             tokenizer=self._digests([self.spec.text.tokenizer] if self.spec.text else []),
             code=_code(path for path in serving_files() if path.parent.name == "tasks" or path.stem in ENCODING),
             versions=versions(PREPROCESSING),

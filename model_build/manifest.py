@@ -40,6 +40,11 @@ class Measurement(Frozen):
         description="The metric on the evaluation data; higher is better. None where the spec has no such data."
     )
     samples: int = Field(description="How many evaluation samples the score stands on.")
+    details: dict[str, float] = Field(
+        default_factory=dict,
+        description="What else the metric says, by name and in the unit that the field uses: `bleu` is 0 to 100.",
+        exclude_if=operator.not_,
+    )
     latency_p50_ms: float
     latency_p95_ms: float
     memory_peak_mb: float = Field(

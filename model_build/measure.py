@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from types import TracebackType
@@ -22,11 +22,11 @@ from typing import Any, Self
 
 from model_build import machine
 from model_build.errors import UserError
+from model_build.metrics import ACCURACY
 from model_build.progress import SILENT, Progress
 from model_build.spec import Measure
 
-METRIC = "accuracy"
-VERSION = 2
+VERSION = 3
 """Raised when measuring changes: it is part of the cache key."""
 SLIPWAY = Path(__file__).resolve().parent.parent
 """The folder that `python -m model_build.measure_worker` is found in."""
@@ -42,15 +42,25 @@ class Subject:
 
 
 @dataclass(frozen=True)
+class Judge:
+    """How answers are scored. What is not counted from the outputs needs the task, to make answers of them."""
+
+    metric: str = ACCURACY
+    serving: Mapping[str, Any] = field(default_factory=dict)
+    """The values of `datasets.serving_values`."""
+    root: str = ""
+    """Where the paths among them start."""
+
+
+@dataclass(frozen=True)
 class Score:
-    correct: int
+    value: float
+    """0 to 1, higher is better."""
     samples: int
     classes: tuple[tuple[int, int, int], ...] = ()
     """Of each class: how many samples have it, how many answers name it, and how many of those are right."""
-
-    @property
-    def value(self) -> float:
-        return self.correct / self.samples
+    details: Mapping[str, float] = field(default_factory=dict)
+    """What else the metric says, by name."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,7 @@ def measure(
     time: bool = True,
     clients: int = 0,
     score: Sequence[str] = (),
+    judge: Judge = Judge(),  # frozen
     ahead: Ahead | None = None,
     progress: Progress = SILENT,
 ) -> tuple[dict[str, Latency], dict[str, Score]]:
@@ -148,14 +159,15 @@ def measure(
         scores = {}
         if score:
             with machine.working(), progress.step(f"score {len(score)} models"):
-                answers = at_once.map(lambda name: workers[name].ask("score"), score)
+                answers = at_once.map(lambda name: workers[name].ask("score", judge=asdict(judge)), score)
                 scores = {name: scored(answer) for name, answer in zip(score, answers, strict=True)}
         return latencies, scores
 
 
 def scored(answer: Mapping[str, Any]) -> Score:
     """A score from its JSON values."""
-    return Score(answer["correct"], answer["samples"], tuple((a, b, c) for a, b, c in answer["classes"]))
+    classes = tuple((a, b, c) for a, b, c in answer["classes"])
+    return Score(answer["value"], answer["samples"], classes, answer["details"])
 
 
 def _turned(names: list[str], number: int) -> list[str]:

@@ -14,13 +14,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 from model_build.errors import UserError
+from model_build.metrics import ACCURACY, METRICS
 
 WARM_UP = 5
 """Untimed requests after loading, and before each round: the first ones find cold caches."""
@@ -28,8 +29,8 @@ BATCH = 64
 """Samples of one forward pass while scoring."""
 
 Batch = dict[str, Any]
-Forward = Callable[[Batch], Any]
-"""Encoded inputs → the first output, an array with the batch as axis 0."""
+Forward = Callable[[Batch], Sequence[Any]]
+"""Encoded inputs → the task's outputs in order, arrays with the batch as axis 0."""
 
 
 def main() -> None:
@@ -66,6 +67,7 @@ class Worker:
     requests: list[Batch]
     position: int = 0
     weight_bytes: int = 0
+    outputs: list[str]
 
     def on_prepare(self, kind: str) -> dict[str, Any]:
         """Imports what a model of the kind runs on, which can be done before there is a model."""
@@ -78,6 +80,7 @@ class Worker:
     ) -> dict[str, Any]:
         """Loads the model and runs it on a few samples; the peak of memory is taken then."""
         self.on_prepare(kind)
+        self.outputs = outputs
         started = time.perf_counter()
         self.forward, self.weight_bytes = _FORMATS.get(kind, partial(_module, kind))(model, outputs, threads)
         loaded = time.perf_counter()
@@ -117,7 +120,37 @@ class Worker:
                 done.result()
             return {"seconds": time.perf_counter() - started}
 
-    def on_score(self) -> dict[str, Any]:
+    def on_score(self, judge: dict[str, Any]) -> dict[str, Any]:
+        """The score by the metric of a `measure.Judge`."""
+        return self._accuracy() if judge["metric"] == ACCURACY else self._compared(judge)
+
+    def _compared(self, judge: dict[str, Any]) -> dict[str, Any]:
+        """What a client would be answered beside what the samples' factory says."""
+        import numpy as np
+
+        from serving.config import ServingConfig
+        from serving.errors import ModelError, RequestError
+        from serving.tasks import TASKS
+
+        config = ServingConfig.from_dict(judge["serving"], Path(judge["root"]))
+        answers: list[Any] = []
+        references: list[Any] = []
+        for number, group in enumerate(_index(self.data)):
+            rows = json.loads((self.data / f"{number}.references.json").read_bytes())
+            arrays = _arrays(self.data, number, group)
+            for start in range(0, group["count"], BATCH):
+                part = slice(start, start + BATCH)
+                made = self.forward({name: np.array(array[part]) for name, array in arrays.items()})
+                outputs = {name: np.asarray(output) for name, output in zip(self.outputs, made, strict=True)}
+                try:
+                    answers += TASKS[config.task].answers(outputs, [sample for _, sample in rows[part]], config)
+                except (ModelError, RequestError) as error:
+                    raise UserError(f"its answers cannot be scored: {error}") from error
+            references += [reference for reference, _ in rows]
+        result = METRICS[judge["metric"]].score(answers, references)
+        return {"value": result.value, "samples": len(references), "classes": [], "details": dict(result.details)}
+
+    def _accuracy(self) -> dict[str, Any]:
         """How many of the samples the highest output is the label's; outputs that are not finite are wrong.
 
         `classes` has (samples, answers, right answers) of each class.
@@ -132,7 +165,7 @@ class Worker:
             for start in range(0, group["count"], BATCH):
                 part = slice(start, start + BATCH)
                 wanted = labels[part]
-                output = np.asarray(self.forward({name: np.array(array[part]) for name, array in arrays.items()}))
+                output = np.asarray(self.forward({name: np.array(array[part]) for name, array in arrays.items()})[0])
                 if output.ndim != 2 or len(output) != len(wanted):
                     raise UserError(
                         f"the model's first output has shape {output.shape} for a batch of {len(wanted)}; "
@@ -145,7 +178,8 @@ class Worker:
                 for column, named in enumerate((known, answers[valid], wanted[(answers == wanted) & valid])):
                     classes[:, column] += np.bincount(named, minlength=len(classes))
                 total += len(wanted)
-        return {"correct": int(classes[:, 2].sum()), "samples": total, "classes": classes.tolist()}
+        value = int(classes[:, 2].sum()) / total
+        return {"value": value, "samples": total, "classes": classes.tolist(), "details": {}}
 
     def _next(self) -> Batch:
         batch = self.requests[self.position % len(self.requests)]
@@ -165,7 +199,7 @@ def _onnx(model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forw
         session = onnxruntime.InferenceSession(model["path"], options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library's exceptions share no other base
         raise UserError(f"ONNX Runtime cannot load the model: {str(error).splitlines()[0]}") from error
-    return lambda batch: session.run(outputs, batch)[0], Path(model["path"]).stat().st_size
+    return lambda batch: session.run(outputs, batch), Path(model["path"]).stat().st_size
 
 
 def _litert(model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forward, int]:
@@ -176,7 +210,7 @@ def _litert(model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Fo
         session = Session(Path(model["path"]), threads)
     except ModelError as error:
         raise UserError(str(error), "run: make litert") from None
-    return lambda batch: session.run(outputs, batch)[0], Path(model["path"]).stat().st_size
+    return lambda batch: session.run(outputs, batch), Path(model["path"]).stat().st_size
 
 
 _FORMATS = {"onnx": _onnx, "litert": _litert}
@@ -200,7 +234,7 @@ def _module(kind: str, model: dict[str, Any], outputs: list[str], threads: int) 
             names.update(parameter_names(module, batch))
         with torch.inference_mode():
             tensors = {parameter: torch.from_numpy(batch[name]) for name, parameter in names.items()}
-            return select_outputs(module(**tensors), outputs)[0].numpy(force=True)
+            return [one.numpy(force=True) for one in select_outputs(module(**tensors), outputs)]
 
     tensors = {tensor.data_ptr(): tensor.nbytes for tensor in module.state_dict().values()}  # tied ones count once
     return forward, sum(tensors.values())

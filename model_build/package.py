@@ -12,7 +12,7 @@ import serving
 from model_build import wheels
 from model_build.passes.base import Format
 from model_build.project_files import resolve
-from model_build.spec import SECTIONS, Spec
+from model_build.spec import Spec
 
 MODEL = "model.onnx"
 FORMATS: dict[str, Format] = {".onnx": "onnx", ".tflite": "litert"}
@@ -25,10 +25,10 @@ def contents(spec: Spec, model: Path, root: Path, vendored: Path | None = None) 
     """Every file of the artifact by its path in there; `vendored` is a folder of wheels for its code."""
     name = f"model{model.suffix}"
     files: dict[str, bytes | Path] = {name: model}
-    section = getattr(spec, SECTIONS[spec.task]).model_dump(mode="json")
+    sections = spec.sections()
     if spec.text:
         files["tokenizer.json"] = resolve(spec.text.tokenizer, root)
-        section["tokenizer"] = "tokenizer.json"
+        sections["text"]["tokenizer"] = "tokenizer.json"
     for path in serving_files():
         files[f"code/serving/{path.relative_to(_serving()).as_posix()}"] = path
     files["code/inference.py"] = resolve(spec.handler.inference, root) if spec.handler else _serving() / "inference.py"
@@ -46,7 +46,7 @@ def contents(spec: Spec, model: Path, root: Path, vendored: Path | None = None) 
         "task": spec.task,
         "labels": list(spec.labels),
         "model": name,
-        SECTIONS[spec.task]: section,
+        **sections,
         "files": {name: hashlib.sha256(_read(content)).hexdigest() for name, content in sorted(files.items())},
     }
     files["slipway.json"] = (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()

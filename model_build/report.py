@@ -33,7 +33,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         "## Candidates",
         "",
         *_table(
-            ("candidate", "accuracy", "p50 ms (rounds)", "p95 ms (rounds)", "memory MiB", "size MB", "gates"),
+            ("candidate", metric_name(source), "p50 ms (rounds)", "p95 ms (rounds)", "memory MiB", "size MB", "gates"),
             [_row("source", report["source"], "")]
             + [_row(one["label"], one, verdict(one)) for one in report["candidates"]],
         ),
@@ -55,7 +55,12 @@ def markdown(report: Mapping[str, Any]) -> str:
 def before_after(source: Measurement, after: Measurement) -> list[tuple[str, str, str, str]]:
     """Metric with its unit, source, chosen, change."""
     rows = [
-        ("accuracy", _score(source.score), _score(after.score), _difference(source.score, after.score)),
+        (metric_name(source), _score(source.score), _score(after.score), _difference(source.score, after.score)),
+        *(
+            (name, f"{value:.4g}", f"{now:.4g}", f"{now - value:+.4g}")
+            for name, value in source.details.items()
+            if (now := after.details.get(name)) is not None
+        ),
         ("p50 latency, ms", *_ratio(source.latency_p50_ms, after.latency_p50_ms, 3)),
         ("p95 latency, ms", *_ratio(source.latency_p95_ms, after.latency_p95_ms, 3)),
         ("peak memory, MiB", *_ratio(source.memory_peak_mb, after.memory_peak_mb, 0)),
@@ -64,6 +69,11 @@ def before_after(source: Measurement, after: Measurement) -> list[tuple[str, str
     if source.throughput_rps is not None and after.throughput_rps is not None:
         rows.append(("throughput, samples/s", *_ratio(source.throughput_rps, after.throughput_rps, 0)))
     return rows
+
+
+def metric_name(measured: Measurement) -> str:
+    """The metric as it is written for people."""
+    return measured.metric.replace("_", " ")
 
 
 def _ratio(before: float, after: float, digits: int) -> tuple[str, str, str]:
@@ -203,7 +213,7 @@ def _search(search: Mapping[str, Any] | None) -> list[str]:
         "",
         search_summary(search),
         "",
-        *_table(("candidate", "accuracy", "p50", "size MB", "outcome"), rows),
+        *_table(("candidate", "score", "p50", "size MB", "outcome"), rows),
         "",
     ]
 
@@ -222,7 +232,7 @@ def how_lines(report: Mapping[str, Any]) -> list[str]:
         "rounds' own ratios to the source, is on one side of it; where it was not, more rounds were measured.",
         f"- Accuracy on {samples:,} evaluation samples."
         if samples
-        else "- The spec has no evaluation data: accuracy was not measured, and latency on made-up samples.",
+        else "- The spec has no evaluation data: no score was measured, and latency on made-up samples.",
         "- Memory: the peak of the process after loading and a few requests. Size: the model's files, uncompressed.",
         f"- {environment['cpu']}; Python {environment['python']}, "
         + ", ".join(f"{name} {version}" for name, version in environment["versions"].items())

@@ -117,14 +117,15 @@ def plot(built: Report, *, width: int = 1000, height: int = 420) -> str:
     spots = []
     for mark, one, kind in models:
         measured = _measured(one)
-        score = f"accuracy {measured.score:.4f}, " if measured.score is not None else ""
+        score = f"{report.metric_name(measured)} {measured.score:.4f}, " if measured.score is not None else ""
         tip = (
             f"{one.get('label', 'source model')}: {score}p50 {measured.latency_p50_ms:.3f} ms, "
             f"p95 {measured.latency_p95_ms:.3f} ms, {measured.size_mb:.2f} MB, {measured.memory_peak_mb:.0f} MiB"
         )
         height_on_plot = measured.score if scored and measured.score is not None else -measured.size_mb
         spots.append(charts.Spot(mark, measured.latency_p50_ms, height_on_plot, measured.size_mb, kind, tip))
-    titles = ("p50 latency, ms, logarithmic", "accuracy" if scored else "size, MB, downwards")
+    named = report.metric_name(_measured(built["source"]))
+    titles = ("p50 latency, ms, logarithmic", named if scored else "size, MB, downwards")
     return charts.scatter(spots, _limits(built), titles, width=width, height=height)
 
 
@@ -161,7 +162,8 @@ def _candidates(built: Report) -> str:
     rows = [("S", built["source"], "source"), *_numbered(built)]
     values = [value for _, one, _ in rows for pair in one["spread"].values() for value in pair]
     scale = (min(values), max(values))
-    heading = "<tr><th></th><th>candidate</th><th class=n>accuracy</th><th class=n>p50 ms</th><th>rounds</th>"
+    named = escape(report.metric_name(_measured(built["source"])))
+    heading = f"<tr><th></th><th>candidate</th><th class=n>{named}</th><th class=n>p50 ms</th><th>rounds</th>"
     heading += "<th class=n>p95 ms</th><th class=n>MiB</th><th class=n>MB</th><th>gates</th></tr>"
     return f'<div class="panel"><table>{heading}{"".join(_candidate(*row, scale) for row in rows)}</table></div>'
 
@@ -212,7 +214,7 @@ def _searched(search: Mapping[str, Any] | None) -> str:
         f"<td>{escape(one['status'])}</td><td>{escape(one['why'])}</td></tr>"
         for one in search["tried"]
     )
-    heading = "<tr><th>candidate</th><th class=n>accuracy</th><th class=n>p50</th><th class=n>MB</th>"
+    heading = "<tr><th>candidate</th><th class=n>score</th><th class=n>p50</th><th class=n>MB</th>"
     heading += "<th>outcome</th><th></th></tr>"
     return (
         f"<h2>What the search tried</h2><p>{escape(report.search_summary(search))}</p>"

@@ -23,6 +23,7 @@ from model_build.deployment import seconds
 from model_build.dominance import FASTER, speed, unpaid
 from model_build.errors import UserError
 from model_build.evidence import Evidence, Samples, compare
+from model_build.metrics import metric_of
 from model_build.passes.base import Model
 from model_build.spec import Spec, Step
 from model_build.workshop import Workshop
@@ -248,14 +249,14 @@ class _Growing:
         samples = one.score.samples
         if gate.max_drop is not None:
             allowed = gate.max_drop * samples
-            lost = reference.score.correct - one.score.correct
+            lost = (reference.score.value - one.score.value) * samples
             if lost > allowed + DEVIATIONS * sqrt(allowed + 1):
-                return f"loses {lost / samples:.3f} of the accuracy on {samples} held-out samples"
+                return f"loses {lost / samples:.3f} of the {metric_of(self.spec)} on {samples} held-out samples"
         if gate.min is not None:
             allowed = (1 - gate.min) * samples
-            wrong = samples - one.score.correct
+            wrong = samples * (1 - one.score.value)
             if wrong > allowed + DEVIATIONS * sqrt(allowed + 1):
-                return f"accuracy is {one.score.value:.3f} on {samples} held-out samples"
+                return f"{metric_of(self.spec)} is {one.score.value:.3f} on {samples} held-out samples"
         return ""
 
     def _objective(self, node: _Node) -> tuple[float, float]:

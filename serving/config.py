@@ -71,7 +71,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class ServingConfig:
-    """One model's configuration; exactly the section of its task is set.
+    """One model's configuration; exactly the sections of its task are set.
 
     `directory` is where `model` and asset paths start; `files` maps relative paths to SHA-256 digests.
     """
@@ -99,8 +99,11 @@ class ServingConfig:
         task = root.get("task", str)
         if task not in SECTIONS:
             raise ModelError(f"{FILE}: task: {task!r} is not one of {', '.join(SECTIONS)}")
-        key, parse = SECTIONS[task]
-        section = parse(_Section(root.get(key, Mapping), key))
+        # The first is the task's own; what may follow it has defaults throughout.
+        sections = {
+            key: parse(_Section(root.get(key, Mapping, {} if position else None), key))
+            for position, (key, parse) in enumerate(SECTIONS[task].items())
+        }
         files = root.get("files", Mapping, {})
         for path, digest in files.items():
             _relative(path, "files")
@@ -113,7 +116,7 @@ class ServingConfig:
             labels=root.items("labels", str, ()),
             model=_relative(root.get("model", str, "model.onnx"), "model"),
             files=dict(files),
-            **{key: section},
+            **sections,
         )
 
     @classmethod
@@ -267,9 +270,10 @@ def _tensor(section: _Section) -> Tensor:
     return Tensor(inputs=inputs, outputs=outputs)
 
 
-SECTIONS: dict[str, tuple[str, Any]] = {
-    "text-classification": ("text", _text),
-    "image-classification": ("image", _image),
-    "audio-classification": ("audio", _audio),
-    "tensor": ("tensor", _tensor),
+SECTIONS: dict[str, dict[str, Any]] = {
+    "text-classification": {"text": _text},
+    "image-classification": {"image": _image},
+    "audio-classification": {"audio": _audio},
+    "tensor": {"tensor": _tensor},
 }
+"""Task → the keys that configure it, each with what reads it."""

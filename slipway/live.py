@@ -14,9 +14,10 @@ from model_build.gates import FIELDS
 from model_build.gates import check as check_gates
 from model_build.manifest import GateResult, Measurement
 from model_build.measure import percentiles
+from model_build.metrics import METRICS, metric_of
 from model_build.paired import Estimate, estimate
 from slipway.invoke import predict
-from slipway.requests import encode, named
+from slipway.requests import answer_of_one, encode, named
 
 if TYPE_CHECKING:
     from model_build.spec import Gates, Spec
@@ -35,7 +36,7 @@ class Live:
 
     digest: str | None
     """Of the artifact that the endpoint runs, where its address tells it."""
-    right: int
+    score: float
     samples: int
     failed: int
     first_failure: str
@@ -43,10 +44,6 @@ class Live:
     """Whether these were all evaluation samples: then the score is what it is, and no estimate."""
     rounds: tuple[tuple[float, float], ...]
     """(p50, p95) in milliseconds, of a round each."""
-
-    @property
-    def score(self) -> float:
-        return round(self.right / self.samples, 6)  # as a measurement has it
 
     def estimates(self) -> Mapping[str, Estimate]:
         return {
@@ -56,28 +53,38 @@ class Live:
 
 
 def measure(
-    runtime: Any, control: Any, endpoint: str, samples: Sequence[Any], labels: Sequence[int], spec: Spec, *, whole: bool
+    runtime: Any, control: Any, endpoint: str, samples: Sequence[Any], labels: Sequence[Any], spec: Spec, *, whole: bool
 ) -> Live:
     """Sends every sample, one after the other. Raises UserError where the endpoint is not there or answers nothing."""
     digest = running_digest(control, endpoint)
     bodies = [encode(sample, spec) for sample in samples]
     for body, kind in bodies[:WARM_UP]:
         _asked(runtime, endpoint, body, kind)
-    right = failed = 0
+    failed = 0
     first_failure = ""
     milliseconds = []
-    for (body, kind), label in zip(bodies, labels, strict=True):
+    answers = []
+    for body, kind in bodies:
         started = time.perf_counter_ns()
         answer, failure = _asked(runtime, endpoint, body, kind)
         milliseconds.append((time.perf_counter_ns() - started) / 1e6)
         failed += bool(failure)
         first_failure = first_failure or failure
-        right += not failure and named(answer, spec) == int(label)
+        answers.append(None if failure else answer)
     if failed == len(bodies):
         raise UserError(first_failure, "read the endpoint's log: slipway local logs")
     starts = range(0, max(len(milliseconds) - ROUND + 1, 1), ROUND)
     rounds = tuple(percentiles(milliseconds[start : start + ROUND]) for start in starts)
-    return Live(digest, right, len(bodies), failed, first_failure, whole, rounds)
+    score = round(_score(answers, labels, spec), 6)  # as a measurement has it
+    return Live(digest, score, len(bodies), failed, first_failure, whole, rounds)
+
+
+def _score(answers: Sequence[Any], labels: Sequence[Any], spec: Spec) -> float:
+    """The spec's metric of what a client was answered; None is a request that failed."""
+    if (metric := METRICS.get(metric_of(spec))) is None:
+        right = [one is not None and named(one, spec) == int(label) for one, label in zip(answers, labels, strict=True)]
+        return sum(right) / len(right)
+    return metric.score([None if one is None else answer_of_one(one, spec) for one in answers], labels).value
 
 
 def check(live: Live, gates: Gates, source_score: float | None) -> list[GateResult]:

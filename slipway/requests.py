@@ -40,6 +40,11 @@ def named(answer: Any, spec: Spec) -> int | None:
     return spec.labels.index(label) if label in spec.labels else None
 
 
+def answer_of_one(answer: Any, spec: Spec) -> Any:
+    """What the endpoint's task makes of one sample, out of the answer to a request with one; metrics compare it."""
+    return answer
+
+
 def _png(pixels: Any) -> bytes:
     from PIL import Image
 

@@ -34,6 +34,10 @@ class Task(Protocol):
     def postprocess(self, outputs: Arrays, config: ServingConfig) -> list[Any]:
         """The model's outputs to one answer for each sample."""
 
+    def answers(self, outputs: Arrays, samples: Sequence[Any], config: ServingConfig) -> list[Any]:
+        """What a client that sends nothing but the sample gets for each: metrics compare these. Tasks that are scored
+        by the highest output of each sample, classification and `tensor`, have none."""
+
     def answer(self, outputs: Arrays, request: Request, config: ServingConfig) -> Any:
         """The model's outputs to what the client of `request` gets."""
 

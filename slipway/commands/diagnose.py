@@ -86,7 +86,7 @@ def _ask(root: Path, spec: Spec, environment: str, limit: int | None) -> Live:
         control,
         endpoint,
         [samples[one] for one in chosen],
-        [int(labels[one]) for one in chosen],
+        [labels[one] for one in chosen],
         spec,
         whole=count == len(samples),
     )
@@ -102,7 +102,7 @@ def _figures(found: Diagnosis, live: Live | None) -> str:
     score = f"{live.score:.4f} of {live.samples:,}" if live else ""
     times = [f"{median(one[at] for one in live.rounds):.3f}" if live else "" for at in (0, 1)]
     rows += [
-        ("accuracy", *(_share(one.score) for one in (told, here)), score),
+        (told.metric.replace("_", " "), *(_share(one.score) for one in (told, here)), score),
         ("p50, ms", f"{told.latency_p50_ms:.3f}", f"{here.latency_p50_ms:.3f}", times[0]),
         ("p95, ms", f"{told.latency_p95_ms:.3f}", f"{here.latency_p95_ms:.3f}", times[1]),
         ("peak memory, MiB", f"{told.memory_peak_mb:.0f}", f"{here.memory_peak_mb:.0f}", ""),
@@ -150,7 +150,7 @@ def _remedy(found: Diagnosis, spec: Spec) -> str:
     if better:
         measured = found.evidence[better].measurement
         lines.append(
-            f"Would hold, measured here just now: {better} (accuracy {_share(measured.score)}, "
+            f"Would hold, measured here just now: {better} (score {_share(measured.score)}, "
             f"p50 {measured.latency_p50_ms:.3f} ms, {measured.size_mb:.2f} MB). To deploy it: slipway build, slipway up"
         )
     else:

@@ -89,7 +89,7 @@ def _print_tables(rows: list[Row]) -> None:
     terminal = sys.stdout.isatty()
     console = RichConsole(width=shutil.get_terminal_size().columns if terminal else 120, highlight=False)
     gained = Table(title="What the build gained: source model → deployed model", box=box.SIMPLE, title_justify="left")
-    for heading in ("endpoint", "accuracy", "p95 ms", "size MB"):
+    for heading in ("endpoint", "score", "p95 ms", "size MB"):
         gained.add_column(heading, no_wrap=True)
     gained.add_column("model")
     answered = Table(title="What the endpoints answered", box=box.SIMPLE, title_justify="left")
@@ -98,9 +98,10 @@ def _print_tables(rows: list[Row]) -> None:
     answered.add_column("prediction", no_wrap=True)
     for row in rows:
         before, after = row.manifest.source, row.manifest.chosen
+        metric = after.metric.replace("_", " ")
         gained.add_row(
             row.endpoint,
-            "" if before.score is None or after.score is None else f"{before.score:.4f} → {after.score:.4f}",
+            "" if before.score is None or after.score is None else f"{before.score:.4f} → {after.score:.4f} {metric}",
             f"{before.latency_p95_ms:.2f} → {after.latency_p95_ms:.2f}",
             f"{before.size_mb:.1f} → {after.size_mb:.1f}",
             row.manifest.candidate,

@@ -51,7 +51,7 @@ def subject(path: Path, label: str = "m") -> Subject:
 
 def test_the_score_is_the_share_of_right_answers_over_all_groups(model: Path, data: Path) -> None:
     latencies, scores = measure.measure([subject(model)], data, ["logits"], SETTINGS, score=["m"])
-    assert (scores["m"].correct, scores["m"].samples) == (70, 100)
+    assert (scores["m"].value, scores["m"].samples) == (0.7, 100)
     assert len(latencies["m"].rounds) == 2
     assert latencies["m"].weight_bytes == model.stat().st_size
     assert 10 < latencies["m"].memory_mb < 2000
@@ -69,7 +69,7 @@ def test_outputs_that_are_not_finite_are_wrong(tmp_path: Path, model: Path, data
         x[::2] = np.nan
         np.save(data / f"{number}.x.npy", x)
     _, scores = measure.measure([subject(model)], data, ["logits"], SETTINGS, time=False, score=["m"])
-    assert scores["m"].correct == 35
+    assert scores["m"].value == 0.35
 
 
 def test_a_model_that_cannot_be_loaded_is_named_with_the_reason(tmp_path: Path, data: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_worker_that_dies_is_told_with_its_last_words(model: Path, data: Path)
         worker.process.send_signal(signal.SIGKILL)
         worker.process.wait()
         with pytest.raises(UserError, match="m: its process was killed by signal 9 during 'score'") as caught:
-            worker.ask("score")
+            worker.ask("score", judge={"metric": "accuracy"})
         assert "memory" in caught.value.next_step
     with measure.Worker("m", 1) as worker, pytest.raises(UserError, match="KeyError: 'no-such-kind'"):
         worker.ask("load", kind="no-such-kind", model={}, outputs=[], threads=1, data=str(data), requests=1)
@@ -98,7 +98,7 @@ def test_processes_started_ahead_are_taken_by_kind_and_the_others_end(model: Pat
         latencies, scores = measure.measure(
             [subject(model, "a"), subject(model, "b")], data, ["logits"], SETTINGS, score=["a"], ahead=ahead
         )
-        assert (set(latencies), scores["a"].correct) == ({"a", "b"}, 70)
+        assert (set(latencies), scores["a"].value) == ({"a", "b"}, 0.7)
         with pytest.raises(ProcessLookupError):
             os.kill(taken, 0)
         assert ahead.take(subject(model), SETTINGS.threads) is None  # there was one

@@ -11,6 +11,7 @@ import pytest
 
 from model_build import datasets
 from model_build.errors import UserError
+from model_build.metrics.base import Result
 from model_build.spec import Factory, Spec
 
 CODE = """
@@ -24,6 +25,11 @@ def answer(samples, labels):
 
 def not_a_pair():
     return [1]
+"""
+
+TEXTS = """
+def texts(sizes, words):
+    return [{"x": np.zeros(size)} for size in sizes], words
 """
 
 
@@ -107,3 +113,51 @@ def test_the_example_batch_needs_no_data_and_is_always_the_same(
     first, second = datasets.example(spec, project), datasets.example(spec, project)
     assert {name: array.shape for name, array in first.items()} == shapes
     assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+class Longest:
+    """A metric whose references are words."""
+
+    VERSION = 1
+    LIBRARIES = ()
+
+    def problem(self, reference: Any, labels: Any) -> str:
+        return "" if isinstance(reference, str) else f"is {reference!r}, no word"
+
+    def score(self, answers: Any, references: Any) -> Result:
+        return Result(sum(one == other for one, other in zip(answers, references, strict=True)) / len(references))
+
+
+@pytest.fixture
+def by_words(monkeypatch: pytest.MonkeyPatch) -> Spec:
+    monkeypatch.setattr(datasets, "METRICS", {"longest": Longest()})
+    return spec_of(measure={"metric": "longest"})
+
+
+def test_labels_that_are_no_classes_are_kept_as_the_metric_wants_them(project: Path, by_words: Spec) -> None:
+    (project / "sample_factory.py").write_text(CODE + TEXTS)
+    folder = write(project, by_words, "texts", sizes=[3, 5, 3, 3], words=["a", "b", "c", "d"])
+    kept = [json.loads((folder / f"{number}.references.json").read_text()) for number in range(2)]
+    assert kept == [[["a", None], ["c", None], ["d", None]], [["b", None]]]
+    with pytest.raises(UserError, match="passes that train need a class"):
+        list(datasets.labelled(folder))
+    (project / "half").mkdir()
+    datasets.write_half(folder, 1, project / "half")
+    halves = [json.loads((project / f"half/{number}.references.json").read_text()) for number in range(2)]
+    assert halves == [[["c", None]], [["b", None]]]
+    assert json.loads((project / "half/index.json").read_text()) == [{"count": 1, "inputs": ["x"]}] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a", 3], r"labels\[1\] is 3, no word"),
+        (["a"], "as many of one as of the other; it returned 2 and 1 of them"),
+    ],
+)
+def test_labels_that_the_metric_cannot_compare_are_told(
+    project: Path, by_words: Spec, words: list[Any], message: str
+) -> None:
+    (project / "sample_factory.py").write_text(CODE + TEXTS)
+    with pytest.raises(UserError, match=message):
+        write(project, by_words, "texts", sizes=[3, 5], words=words)

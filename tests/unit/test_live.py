@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from model_build.errors import UserError
+from model_build.metrics.base import Result
 from model_build.spec import Gates, Spec
 from slipway import live
 from slipway.live import Live
@@ -58,7 +59,7 @@ def measure(texts: list[str], labels: list[int], **changes: Any) -> Live:
 
 def test_right_answers_are_counted_and_failures_are_wrong() -> None:
     found = measure(["aaa", "b", "bad", "b"] * 10, [0, 1, 1, 0] * 10)
-    assert (found.right, found.samples, found.failed) == (20, 40, 10)
+    assert (found.score, found.samples, found.failed) == (0.5, 40, 10)
     assert found.score == 0.5
     assert "it failed" in found.first_failure
     assert found.digest == DIGEST
@@ -80,7 +81,7 @@ def test_an_endpoint_that_is_not_in_service_is_told_with_the_reason(changes: dic
 
 
 def seen(right: int, samples: int, *, whole: bool, p50: float = 5.0) -> Live:
-    return Live(DIGEST, right, samples, 0, "", whole, ((p50, p50),) * 5)
+    return Live(DIGEST, right / samples, samples, 0, "", whole, ((p50, p50),) * 5)
 
 
 def test_accuracy_and_milliseconds_are_judged_and_ratios_to_the_source_are_not() -> None:
@@ -109,3 +110,19 @@ def test_some_of_the_samples_resolve_only_what_their_number_can() -> None:
     assert result.passed
     (result,) = live.check(seen(91, 100, whole=True), gates, None)
     assert result.passed
+
+
+def test_another_metric_is_given_the_answers_and_what_failed_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    class Metric:
+        def score(self, answers: Any, references: Any) -> Result:
+            seen.extend(zip(answers, references, strict=True))
+            return Result(0.25)
+
+    monkeypatch.setattr(live, "METRICS", {"own": Metric()})
+    spec = SPEC.model_copy(update={"measure": SPEC.measure.model_copy(update={"metric": "own"})})
+    texts = ["a", "bad"]
+    found = live.measure(Runtime(), Control(), "m-local", texts, ["first", "second"], spec, whole=True)
+    assert (found.score, found.failed) == (0.25, 1)
+    assert seen == [([{"label": "a", "score": 1.0}], "first"), (None, "second")]

@@ -110,7 +110,7 @@ def evidence(p50: float, size: float, correct: int) -> Evidence:
         size_mb=size,
         threads=1,
     )
-    return Evidence(measurement, latency, Score(correct, SAMPLES))
+    return Evidence(measurement, latency, Score(correct / SAMPLES, SAMPLES))
 
 
 def told(found: search.Search) -> dict[str, tuple[str, str]]:

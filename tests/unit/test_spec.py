@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+import serving.config
 import serving.tasks
-from model_build import explain, rules
+from model_build import explain, metrics, rules
 from model_build.deployment import Deploy, seconds
 from model_build.passes import PASSES
 from model_build.schema import spec_schema, summary
@@ -91,8 +92,10 @@ def test_every_pattern_has_words_for_people() -> None:
 
 
 def test_every_task_has_a_section_samples_and_a_handler_that_decodes_them() -> None:
-    for task, section in SECTIONS.items():
-        assert section in Spec.model_fields
+    for task, sections in SECTIONS.items():
+        assert set(sections) <= set(Spec.model_fields)
+        assert tuple(serving.config.SECTIONS[task]) == sections
+        assert set(metrics.OF_TASK[task]) <= {metrics.ACCURACY, *metrics.METRICS}
         accepted = serving.tasks.TASKS[task].CONTENT_TYPES
         assert {CONTENT_TYPES[ending] for ending in rules.SAMPLES[task]} <= set(accepted)
     assert set(SECTIONS) == set(rules.SAMPLES) == set(serving.tasks.TASKS)
