@@ -19,6 +19,7 @@ from model_build.deployment import Deploy
 from model_build.errors import UserError
 from model_build.explain import choices, explained, validate
 from model_build.hosting_rules import is_stock, problems
+from model_build.metrics import OF_TASK
 from model_build.passes import PASSES
 from model_build.passes.base import SERVED, needs_training
 from model_build.project_files import definitions, factories, module_file, named_paths, resolve
@@ -57,6 +58,7 @@ class Finding(NamedTuple):
 
 def check(spec: Spec, root: Path) -> Iterator[Finding]:
     yield from _preprocessing(spec)
+    yield from _metric(spec)
     yield from _labels(spec)
     yield from _source(spec, root)
     yield from _candidates(spec)
@@ -71,13 +73,20 @@ def check(spec: Spec, root: Path) -> Iterator[Finding]:
 
 
 def _preprocessing(spec: Spec) -> Iterator[Finding]:
-    wanted = SECTIONS[spec.task]
-    if getattr(spec, wanted) is None:
-        yield Finding((wanted,), f"is required by the task {spec.task}", (("task",),))
-    for section in SECTIONS.values():
-        if section != wanted and getattr(spec, section) is not None:
-            message = f"does not belong to the task {spec.task}, whose preprocessing is under '{wanted}'"
+    own = SECTIONS[spec.task]
+    if getattr(spec, own[0]) is None:
+        yield Finding((own[0],), f"is required by the task {spec.task}", (("task",),))
+    for section in dict.fromkeys(key for keys in SECTIONS.values() for key in keys):
+        if section not in own and getattr(spec, section) is not None:
+            message = f"does not belong to the task {spec.task}, whose preprocessing is under '{own[0]}'"
             yield Finding((section,), message, (("task",),))
+
+
+def _metric(spec: Spec) -> Iterator[Finding]:
+    known = OF_TASK[spec.task]
+    if spec.measure.metric is not None and spec.measure.metric not in known:
+        message = f"{spec.task} is scored by {', '.join(known)}, not by '{spec.measure.metric}'"
+        yield Finding(("measure", "metric"), message, (("task",),))
 
 
 def _labels(spec: Spec) -> Iterator[Finding]:

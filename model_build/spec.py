@@ -16,13 +16,13 @@ from model_build.manifest import Name
 
 Task = Literal["text-classification", "image-classification", "audio-classification", "tensor"]
 
-SECTIONS: Mapping[str, str] = {
-    "text-classification": "text",
-    "image-classification": "image",
-    "audio-classification": "audio",
-    "tensor": "tensor",
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "text-classification": ("text",),
+    "image-classification": ("image",),
+    "audio-classification": ("audio",),
+    "tensor": ("tensor",),
 }
-"""Task → the key that holds its preprocessing."""
+"""Task → the keys that configure it: the first is required, any others have defaults."""
 
 CONTENT_TYPES: Mapping[str, str] = {
     ".json": "application/json",
@@ -160,6 +160,81 @@ class PickledSource(Frozen):
     )
 
 
+class FederatedClients(Factory):
+    """Whose samples the model learns from. The factory is called at each client with `partition`, the client's number
+    from 0, and `partitions`, how many there are; it returns `(samples, labels)` as the factories of `data` do."""
+
+    number: int = Field(
+        4, ge=2, le=1000, description="Clients of the simulation. A federation's nodes say themselves how many they are."
+    )
+
+
+class FederatedSource(Factory):
+    """A `torch.nn.Module` made by a factory and trained where the samples are, by a Flower app: only weights cross.
+
+    Without `superlink`, clients are processes of this machine, and the same spec gives the same weights.
+    """
+
+    clients: FederatedClients = Field(description="The clients and their samples.")
+    rounds: int = Field(10, ge=1, le=10000, description="Rounds: clients train, and their weights are averaged.")
+    strategy: Literal["fedavg", "fedprox"] = Field(
+        "fedavg", description="FedAvg, or FedProx, which holds clients near the weights that they began a round with."
+    )
+    proximal_mu: float | None = Field(None, gt=0, description="How strongly `fedprox` holds them; 0.001 to 1 is usual.")
+    epochs: int = Field(1, ge=1, le=1000, description="Passes over its samples that a client makes in a round.")
+    batch_size: int = Field(32, ge=2, le=65536, description="Samples of one step.")
+    learning_rate: float = Field(0.05, gt=0, description="Step size of the clients' stochastic gradient descent.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Its momentum, begun anew every round.")
+    held_out: float = Field(
+        0.1, ge=0, le=0.9, description="Share of each client's samples that it scores every round's model on instead."
+    )
+    fraction: float = Field(1.0, gt=0, le=1, description="Share of the clients that train in a round, drawn by the seed.")
+    min_clients: int = Field(2, ge=1, description="With fewer answers in a round the training fails.")
+    round_limit: Duration = Field("10m", description="A client that takes longer is left out of the round.")
+    seed: int = Field(0, ge=0, le=2**31, description="Of weights, splits, order and the drawing of clients.")
+    threads: int = Field(1, ge=1, le=256, description="Of each client. They change the order of sums, and so the weights.")
+    superlink: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")] | None = Field(
+        None, description="`HOST:PORT` of a SuperLink: the app runs in its federation rather than here."
+    )
+    certificate: ProjectPath | None = Field(
+        None, description="The SuperLink's root certificate, PEM. Only a SuperLink on this machine may go without."
+    )
+    run: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="Names one training: another name trains again. Required with `superlink`, whose result cannot be "
+        "made twice.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.strategy == "fedprox") != (self.proximal_mu is not None):
+            raise ValueError("proximal_mu belongs to strategy: fedprox, which needs it")
+        if self.superlink is None:
+            if self.certificate:
+                raise ValueError("certificate belongs to a superlink")
+            if self.min_clients > self.clients.number:
+                raise ValueError(f"min_clients ({self.min_clients}) is more than the {self.clients.number} clients")
+            return self
+        if self.run is None:
+            raise ValueError("a superlink needs a run, any name: its result cannot be made twice, so a new name trains anew")
+        if self.certificate is None and not self.on_this_machine:
+            raise ValueError("a superlink on another machine needs its root certificate (PEM): weights cross by TLS alone")
+        return self
+
+    @property
+    def on_this_machine(self) -> bool:
+        host = (self.superlink or "").rpartition(":")[0]
+        return host in ("localhost", "[::1]") or host.startswith("127.")
+
+    @property
+    def of_a_client(self) -> Factory:
+        """The clients' factory as the first of them calls it."""
+        partition = {"partition": 0, "partitions": self.clients.number}
+        return self.clients.model_copy(update={"args": {**self.clients.args, **partition}})
+
+
 class Source(Frozen):
     """Where the trained model comes from: exactly one kind."""
 
@@ -170,6 +245,9 @@ class Source(Frozen):
     hdf5: Hdf5Source | None = Field(None, description="A PyTorch module, from a factory and a state dict in HDF5.")
     joblib: PickledSource | None = Field(None, description="A scikit-learn estimator (or a state dict) by joblib.")
     pickle: PickledSource | None = Field(None, description="A scikit-learn estimator (or a state dict), pickled.")
+    federated: FederatedSource | None = Field(
+        None, description="A PyTorch module that a Flower app trains at several clients."
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -210,7 +288,7 @@ class Data(Frozen):
     evaluation: Factory | None = Field(
         None,
         description="Factory that returns `(samples, labels)`: samples as the endpoint has them once decoded, labels "
-        "int64. Accuracy and latency are measured on them.",
+        "int64, or what the task's metric compares answers with. Score and latency are measured on them.",
     )
     calibration: Factory | None = Field(
         None, description="The same, for passes that look at data. Never the evaluation data."
@@ -416,6 +494,10 @@ class Measure(Frozen):
     clients: int = Field(
         4, ge=1, le=256, description="Threads that ask at once where `gates.throughput` asks for the throughput."
     )
+    metric: str | None = Field(
+        None,
+        description="What `gates.accuracy` judges, 0 to 1 and higher is better; the task's first metric if left out.",
+    )
 
 
 class Environment(Frozen):
@@ -454,6 +536,11 @@ class Spec(Frozen):
     environments: dict[EnvironmentName, Environment] = Field(
         default_factory=dict, description="What differs per environment (Pulumi stack), by its name."
     )
+
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """What configures the task, by key, as JSON values."""
+        found = ((key, getattr(self, key)) for key in SECTIONS[self.task])
+        return {key: section.model_dump(mode="json") for key, section in found if section is not None}
 
     def deployment(self, environment: str) -> Deploy:
         """How the model is hosted in an environment: `deploy` with that environment's overlay, if it has one."""
