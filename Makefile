@@ -6,11 +6,12 @@ VENV := .venv
 UV := $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python
 # TORCH=cpu takes torch's ten times smaller CPU build, where its index is reachable. It is not covered by our hashes.
 TORCH ?= default
+FAILED := { echo "installing failed, as said above. Next: is there a network (a proxy is HTTPS_PROXY, a mirror PIP_INDEX_URL and UV_DEFAULT_INDEX) and space on the disk (10 GB)? Then run make again" >&2; exit 1; }
 # Some machines set this. Python would then compile PyTorch's and its exporter's thousands of modules in every process.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test check lock format unit contract e2e clean dev litert alicloud image checkov docs
+.PHONY: help setup up down test check lock format unit contract e2e clean dev federated litert platforms alicloud image checkov docs
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | expand -t 12
@@ -18,7 +19,7 @@ help: ## this list
 setup: $(VENV)/.ready-$(TORCH) ## environment in .venv with the `slipway` command, and the Pulumi engine
 	@$(VENV)/bin/slipway setup
 
-up: setup ## everything: build three models, start the local AWS, pulumi up, one prediction from each
+up: setup ## everything: build the models of specs/, start the local AWS, pulumi up, one prediction from each
 	@$(VENV)/bin/slipway up
 
 down: ## destroy the local stack and stop what was started
@@ -26,7 +27,12 @@ down: ## destroy the local stack and stop what was started
 
 dev: setup $(VENV)/.ready-dev ## setup, and what tests and checks need
 
+federated: setup ## what a federated source is trained with, in an environment of its own, .venv-federated (87 MB)
+	@$(VENV)/bin/python -c 'from model_build.sources.federated_environment import make; print(make())'
+
 litert: setup $(VENV)/.ready-litert ## what the pass convert_litert needs besides (0.7 GB)
+
+platforms: setup $(VENV)/.ready-platforms ## what `slipway convert` needs besides for OpenVINO and Core ML (0.2 GB)
 
 alicloud: setup $(VENV)/.ready-alicloud ## what stacks need besides that make buckets of Alibaba Cloud's OSS (72 MB)
 
@@ -81,22 +87,22 @@ $(VENV)/.uv: requirements/uv.txt
 	  { echo "Python 3.11 or newer is needed; $(PYTHON) is `$(PYTHON) --version`. Next: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 	  { rm -rf $(VENV); echo "python -m venv failed. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt || $(FAILED)
 	@touch $@
 
 $(VENV)/.ready-default: $(VENV)/.uv requirements/build.txt requirements/torch.txt pyproject.toml
 	@touch $(VENV)/.installing
 	@echo "· packages (torch is 5 GB with its CUDA parts; TORCH=cpu is smaller, see docs/development.md)"
-	@$(UV) --no-deps --require-hashes -r requirements/build.txt -r requirements/torch.txt
-	@$(UV) --no-deps --no-build-isolation --editable .
+	@$(UV) --no-deps --require-hashes -r requirements/build.txt -r requirements/torch.txt || $(FAILED)
+	@$(UV) --no-deps --no-build-isolation --editable . || $(FAILED)
 	@rm -f $(VENV)/.installing && touch $@
 
 $(VENV)/.ready-cpu: $(VENV)/.uv requirements/build.txt requirements/torch.in pyproject.toml
 	@touch $(VENV)/.installing
 	@echo "· packages, with torch's CPU build"
-	@$(UV) --torch-backend=cpu -r requirements/torch.in
-	@$(UV) --no-deps --require-hashes -r requirements/build.txt
-	@$(UV) --no-deps --no-build-isolation --editable .
+	@$(UV) --torch-backend=cpu -r requirements/torch.in || $(FAILED)
+	@$(UV) --no-deps --require-hashes -r requirements/build.txt || $(FAILED)
+	@$(UV) --no-deps --no-build-isolation --editable . || $(FAILED)
 	@rm -f $(VENV)/.installing && touch $@ && touch $(VENV)/.ready-default
 
 $(VENV)/.ready-dev: $(VENV)/.ready-$(TORCH) requirements/dev.txt
@@ -105,6 +111,10 @@ $(VENV)/.ready-dev: $(VENV)/.ready-$(TORCH) requirements/dev.txt
 
 $(VENV)/.ready-litert: $(VENV)/.ready-$(TORCH) requirements/litert.txt
 	@$(UV) --no-deps --require-hashes -r requirements/litert.txt
+	@touch $@
+
+$(VENV)/.ready-platforms: $(VENV)/.ready-$(TORCH) requirements/platforms.txt
+	@$(UV) --no-deps --require-hashes -r requirements/platforms.txt
 	@touch $@
 
 $(VENV)/.ready-alicloud: $(VENV)/.ready-$(TORCH) requirements/alicloud.txt

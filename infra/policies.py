@@ -83,6 +83,21 @@ def stack_key(partition: str, account: str) -> Document:
     )
 
 
+BATCH_LOGS = "/aws/sagemaker/TransformJobs"
+
+
+@dataclass(frozen=True)
+class BatchGrant:
+    """Jobs whose names begin with `jobs-`, on `folder` of the stack's bucket and on addresses in S3, which end with a
+    slash.
+    """
+
+    jobs: str
+    folder: str
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Grants:
     """What an endpoint may do beyond the least; each is empty where the spec asks for nothing of the kind."""
@@ -96,6 +111,7 @@ class Grants:
     key_arn: str | None = None
     subnets: tuple[str, ...] = ()
     security_groups: tuple[str, ...] = ()
+    batch: BatchGrant | None = None
 
 
 def endpoint_execution(
@@ -151,7 +167,15 @@ def endpoint_execution(
             "Effect": "Allow",
             "Action": "cloudwatch:PutMetricData",
             "Resource": "*",
-            "Condition": {"StringEquals": {"cloudwatch:namespace": ["/aws/sagemaker/Endpoints", "AWS/SageMaker"]}},
+            "Condition": {
+                "StringEquals": {
+                    "cloudwatch:namespace": [
+                        "/aws/sagemaker/Endpoints",
+                        "AWS/SageMaker",
+                        *([BATCH_LOGS] if grants.batch else []),
+                    ]
+                }
+            },
         },
         *_further(grants, partition, region, account, bucket_arn),
     )
@@ -165,6 +189,8 @@ def _further(grants: Grants, partition: str, region: str, account: str, bucket_a
     ):
         if prefixes:
             yield _allow(sid, action, [f"{bucket_arn}/{prefix}*" for prefix in prefixes])
+    if grants.batch:
+        yield from _batch(grants.batch, partition, here, bucket_arn)
     if grants.alarms:
         alarms = f"arn:{partition}:cloudwatch:{here}:alarm:{grants.alarms}-*"
         yield _allow("ReadRollbackAlarms", "cloudwatch:DescribeAlarms", [alarms])
@@ -208,6 +234,30 @@ def _further(grants: Grants, partition: str, region: str, account: str, bucket_a
             ],
             "*",
         )
+
+
+def _batch(batch: BatchGrant, partition: str, here: str, bucket_arn: str) -> Iterator[Document]:
+    """What a transform job does with the model's role: it finds its inputs, reads them, writes outputs and logs."""
+
+    def split(addresses: tuple[str, ...]) -> list[tuple[str, str]]:
+        """(ARN of the bucket, prefix) of each, the stack's own folder first."""
+        parts = [address.removeprefix("s3://").partition("/") for address in addresses]
+        return [(bucket_arn, batch.folder), *((f"arn:{partition}:s3:::{name}", folder) for name, _, folder in parts)]
+
+    for number, (bucket, prefix) in enumerate(split(batch.inputs)):
+        yield _allow(f"FindBatch{number or ''}", "s3:ListBucket", bucket) | {
+            "Condition": {"StringLike": {"s3:prefix": f"{prefix}*"}}
+        }
+    read, written = split(batch.inputs), split(batch.outputs)
+    yield _allow("ReadBatch", "s3:GetObject", [f"{bucket}/{prefix}*" for bucket, prefix in read])
+    yield _allow(
+        "WriteBatch", ["s3:AbortMultipartUpload", "s3:PutObject"], [f"{bucket}/{prefix}*" for bucket, prefix in written]
+    )
+    # One group has the logs of all jobs of an account; their streams begin with the job's name.
+    group = f"arn:{partition}:logs:{here}:log-group:{BATCH_LOGS}"
+    yield _allow("FindBatchLogs", ["logs:CreateLogGroup", "logs:DescribeLogStreams"], [group, f"{group}:*"])
+    streams = f"{group}:log-stream:{batch.jobs}-*"
+    yield _allow("WriteBatchLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], streams)
 
 
 def _allow(sid: str, action: str | list[str], resource: str | list[str]) -> Document:

@@ -17,14 +17,16 @@ import pulumi
 from pulumi.runtime.config import CONFIG
 from pydantic import AfterValidator, Field, ValidationError
 
+from infra import remote_builds
 from infra.names import STACK_LIMIT
+from infra.remote_builds import RemoteBuilds
 from model_build.manifest import Frozen
 
 LOCAL, PRODUCTION = "local", "prod"
 PULL_REQUEST = re.compile(r"pr-[1-9]\d*")  # stacks of `slipway preview-env`
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
 # Keys whose value is JSON, not text.
-STRUCTURED = ("tags", "models", "subnets", "security_groups", "budget_emails")
+STRUCTURED = ("tags", "models", "subnets", "security_groups", "budget_emails", "builds")
 OBJECT_TAG_LIMIT = 10  # S3 allows ten tags an object; three are the program's own: stack, model, digest
 OWN_TAGS = 3
 
@@ -139,6 +141,7 @@ class Settings(Frozen):
     dashboards: bool | None = None
     monthly_budget: float | None = Field(None, gt=0)
     budget_emails: tuple[Annotated[str, AfterValidator(_email)], ...] = Field((), max_length=10)
+    builds: RemoteBuilds | None = None
     endpoint_url: str | None = None
 
     @property
@@ -224,6 +227,8 @@ def _combined(settings: Settings) -> Iterator[str]:
             "slipway:subnets, slipway:security_groups: a network needs both; give both lists in Pulumi.<stack>.yaml, "
             "or neither"
         )
+    if settings.builds:
+        yield from (f"slipway:builds: {line}" for line in remote_builds.problems(settings.builds))
     if settings.monthly_budget and not (settings.budget_emails or settings.alarm_topic):
         yield (
             "slipway:monthly_budget: nobody would be told; give slipway:budget_emails, or run: pulumi config set "

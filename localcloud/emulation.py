@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -215,6 +216,21 @@ def _publish(region: str, topic: str, subject: str, message: str) -> None:
         log.warning("there is no topic %s for: %s", topic, subject)
     except OSError as error:
         log.warning("%s could not be delivered to a subscriber of %s: %s", subject, topic, error)
+
+
+def write_log(region: str, group: str, stream: str, lines: list[str]) -> None:
+    """Adds lines to a log stream, which is made where there is none. As log events are, it is gone after a restart."""
+    from moto.logs.models import logs_backends
+
+    if not lines:
+        return
+    backend = logs_backends[ACCOUNT][region]
+    if group not in backend.groups:
+        backend.create_log_group(group, {})
+    if stream not in backend.groups[group].streams:
+        backend.create_log_stream(group, stream)
+    now = int(time.time() * 1000)
+    backend.put_log_events(group, stream, [{"timestamp": now, "message": line} for line in lines])
 
 
 class CloudWatchError(Exception):

@@ -36,6 +36,7 @@ from localcloud.sagemaker.asynchronous import AsyncInference
 from localcloud.sagemaker.control import ControlPlane
 from localcloud.sagemaker.fleet import Workshop
 from localcloud.sagemaker.invoking import Invoker
+from localcloud.sagemaker.jobs import Machine
 from localcloud.sagemaker.metrics import Metrics
 from localcloud.sagemaker.replica import Program
 from localcloud.sagemaker.runtime import Runtime
@@ -134,7 +135,8 @@ async def _serve(settings: Settings, clock: Clock, listener: socket.socket) -> N
             health_interval=settings.health_interval,
             start_limit=settings.start_limit,
         )
-        control = ControlPlane(workshop, settings.directory / "endpoints")
+        machine = Machine(settings.directory / "processing", f"http://{HOST}:{port}")
+        control = ControlPlane(workshop, settings.directory / "endpoints", machine)
         metrics = Metrics(watch, settings.metrics_interval, settings.request_weight)
         scaler = Scaler(watch, control.find_endpoint)
         invoker = Invoker(session, metrics)
@@ -205,5 +207,7 @@ async def _serve(settings: Settings, clock: Clock, listener: socket.socket) -> N
             (settings.directory / daemon.STATE_FILE).unlink(missing_ok=True)
             beating.cancel()
             snapshot.close()
+            await asyncio.gather(*(region.transforms.close() for region in control.regions.values()))
+            await asyncio.gather(*(region.processing.close() for region in control.regions.values()))
             await asyncio.gather(*(endpoint.close() for endpoint in control.endpoints()))
             log.info("stopped")

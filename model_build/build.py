@@ -9,6 +9,7 @@ after the first arrow, one whose gates or deployment changed imports neither tor
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import time
@@ -55,6 +56,7 @@ from model_build.passes.base import InstructionSet, Model
 from model_build.progress import SILENT, Progress
 from model_build.project_files import resolve
 from model_build.shared_cache import SharedCache
+from model_build.sources import federated
 from model_build.spec import CONTENT_TYPES, Spec, Step
 from model_build.watched import watched
 from model_build.workshop import Workshop
@@ -64,6 +66,8 @@ if TYPE_CHECKING:
     from model_build.parallel import Makers
 
 FOLDER = "build"
+BUILT_ON = "SLIPWAY_BUILT_ON"
+"""Variable that says in words which machine this is, where a report's reader would take it for another one."""
 
 
 @dataclass(frozen=True)
@@ -338,6 +342,7 @@ class Build:
         return one.submit(self.workshop.samples, self.spec.data.evaluation, "data.evaluation")
 
     def run(self) -> Manifest:
+        _ = self.workshop.trained  # before all that stands on it
         with ExitStack() as stack:
             built = self._made(search.starting(self.spec), stack)
             if self.makers:
@@ -355,7 +360,7 @@ class Build:
             raise GatesMissed(self.spec.name, report.missed_table(results), kept)
         chosen = gates.choose(passing, self.spec.optimize.choose)
         self.progress.note(f"chosen: {chosen}")
-        return self._publish(chosen, built[chosen].path, evidence, results)
+        return self._publish(chosen, built[chosen], evidence, results)
 
     def _check(self, evidence: Mapping[str, Evidence]) -> dict[str, tuple[GateResult, ...]]:
         """The gates' results of every candidate."""
@@ -375,15 +380,16 @@ class Build:
         return near | dominance.unclear(self.candidates, evidence, holds)
 
     def _publish(
-        self, chosen: str, model: Path, evidence: dict[str, Evidence], results: dict[str, tuple[GateResult, ...]]
+        self, chosen: str, model: Model, evidence: dict[str, Evidence], results: dict[str, tuple[GateResult, ...]]
     ) -> Manifest:
         folder = self.root / FOLDER
         scratch = publish.scratch(folder, self.spec.name)
         try:
-            vendored = self._wheels(model)
+            vendored = self._wheels(model.path)
             with self.workshop.step("package"):
                 artifact = scratch / "model.tar.gz"
-                sha256 = archive.pack(package.contents(self.spec, model, self.root, vendored), artifact)
+                content = package.contents(self.spec, model.path, self.root, vendored, model.files[1:])
+                sha256 = archive.pack(content, artifact)
                 sample = self._copy_sample(scratch)
             manifest = Manifest(
                 name=self.spec.name,
@@ -418,7 +424,8 @@ class Build:
         python = wheels.python_for(self.spec)
         if python is None:
             return None
-        return self.workshop.wheels(package.requirements(self.spec, package.FORMATS[model.suffix]), python)
+        lines = package.requirements(self.spec, package.FORMATS[model.suffix])
+        return self.workshop.wheels(lines, python, wheels.machine_for(self.spec))
 
     def _copy_sample(self, scratch: Path) -> Sample | None:
         if self.spec.sample is None:
@@ -447,6 +454,7 @@ class Build:
                 "python": platform.python_version(),
                 "platform": platform.platform(),
                 "cpu": targets.cpu_model(),
+                **({"on": machine} if (machine := os.environ.get(BUILT_ON)) else {}),
                 "versions": self.versions | versions(pass_libraries(self.spec)),
             },
             "instruction_set": {
@@ -458,6 +466,7 @@ class Build:
             "measure": self.spec.measure.model_dump(mode="json"),
             "choose": self.spec.optimize.choose,
             "source": _figures(evidence[SOURCE]),
+            **({"federated": federated.account(trained)} if (trained := self.workshop.trained) else {}),
             "candidates": [
                 {
                     "label": candidate.label,

@@ -15,7 +15,7 @@ from model_build import factories
 from model_build.errors import UserError
 from model_build.metrics import ACCURACY, METRICS, metric_of
 from model_build.project_files import resolve
-from model_build.spec import Factory, Spec
+from model_build.spec import Column, Factory, Spec
 
 if TYPE_CHECKING:
     from model_build.metrics import Metric
@@ -42,6 +42,8 @@ def serving_values(spec: Spec, root: Path) -> dict[str, Any]:
     sections = spec.sections()
     if spec.text:
         sections["text"]["tokenizer"] = str(resolve(spec.text.tokenizer, root))
+    if spec.generation and spec.generation.tokenizer:
+        sections["generation"]["tokenizer"] = str(resolve(spec.generation.tokenizer, root))
     return {"name": spec.name, "task": spec.task, "labels": list(spec.labels), **sections}
 
 
@@ -93,7 +95,8 @@ def _checked(result: Any, key: str, factory: Factory, spec: Spec) -> tuple[Seque
     if not isinstance(result, tuple) or len(result) != 2:
         raise UserError(f"{wrong}; it returned {type(result).__name__}")
     if (metric := metric_of(spec)) != ACCURACY:
-        return _with_references(result[0], result[1], wrong, METRICS[metric], spec)
+        references = result[1].tolist() if isinstance(result[1], np.ndarray) else result[1]
+        return _with_references(result[0], references, wrong, METRICS[metric], spec)
     samples, labels = result[0], np.asarray(result[1])
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise UserError(f"{wrong}, labels as an int64 array (n,); they are {labels.dtype} of shape {labels.shape}")
@@ -208,6 +211,8 @@ def example(spec: Spec, root: Path) -> Batch:
     elif spec.audio:
         length = round(spec.audio.seconds * spec.audio.sample_rate)
         samples = [random.normal(0, 0.1, length).clip(-1, 1).astype(np.float32) for _ in range(2)]
+    elif spec.tabular:
+        samples = [{column.name: _made_up(column, row) for column in spec.tabular.columns} for row in range(2)]
     else:
         assert spec.tensor is not None  # noqa: S101  # rules hold that a task has its section
         lengths = iter(FREE_LENGTHS * 8)
@@ -228,6 +233,13 @@ def example(spec: Spec, root: Path) -> Batch:
             for _ in range(2)
         ]
     return TASKS[spec.task].encode(samples, serving_config(spec, root))
+
+
+def _made_up(column: Column, row: int) -> Any:
+    """A value of a table's column, another one in each row where there are several."""
+    if column.type == "category":
+        return column.categories[row % len(column.categories)] if column.categories else "ab"[row]
+    return row
 
 
 def write_example(spec: Spec, root: Path, directory: Path) -> None:

@@ -332,6 +332,36 @@ class Capture(Frozen):
     keep_days: int = Field(30, ge=1, le=3650, description="Days after which S3 removes them.")
 
 
+def _folder(value: str) -> str:
+    # In the role's policy: neither wildcards nor variables of IAM.
+    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/([\w!.()'=-]+/)*", value):
+        raise ValueError(f"'{value}' is not a folder in S3 that ends with a slash, s3://BUCKET/FOLDER/")
+    return value
+
+
+Folder = Annotated[str, AfterValidator(_folder), Field(examples=["s3://my-texts/incoming/"])]
+
+
+class Batch(Frozen):
+    """Batch transform: the model's role may also do jobs of `slipway batch`, with data in S3."""
+
+    inputs: tuple[Folder, ...] = Field(
+        (),
+        max_length=8,
+        description="Folders that jobs may read, besides `batch/NAME/` in the stack's bucket.",
+        exclude_if=is_empty,
+    )
+    outputs: tuple[Folder, ...] = Field(
+        (),
+        max_length=8,
+        description="Folders that jobs may write to, besides `batch/NAME/` in the stack's bucket.",
+        exclude_if=is_empty,
+    )
+    keep_days: int = Field(
+        30, ge=1, le=3650, description="Days after which S3 removes what lies in `batch/NAME/` of the stack's bucket."
+    )
+
+
 class Network(Frozen):
     isolation: bool = Field(
         False,
@@ -399,6 +429,9 @@ class Deploy(Frozen):
         exclude_if=is_none,
     )
     capture: Capture | None = Field(None, description="Copies requests and answers to S3.", exclude_if=is_none)
+    batch: Batch | None = Field(
+        None, description="Lets the model do batch transform jobs; `{}` is enough.", exclude_if=is_none
+    )
     network: Network | None = Field(None, description="What the container may reach.", exclude_if=is_none)
     image: Image = Field(
         "huggingface-pytorch-inference:2.6.0-transformers5.5.3-cpu-py312-ubuntu22.04",

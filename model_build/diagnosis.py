@@ -22,7 +22,7 @@ from model_build.manifest import GateResult, Manifest, read_manifest, verify
 from model_build.passes.base import Model
 from model_build.progress import SILENT, Progress
 from model_build.spec import Spec
-from model_build.workshop import RECORD
+from model_build.workshop import recorded
 from serving.config import FILE as CONFIG
 
 PUBLISHED = "the artifact"
@@ -75,8 +75,7 @@ def diagnose(spec: Spec, root: Path, path: Path, progress: Progress = SILENT) ->
                 continue
             node = build.workshop.cache.find(one["passes"][-1]["node"]) if one["passes"] else None
             if node:
-                record = node.read_json(RECORD)
-                models[one["label"]] = Model(record["format"], node.directory, record["entry"])
+                models[one["label"]] = recorded(node)
             else:
                 missing.append(one["label"])
         evidence = afresh(build.workshop, models)
@@ -95,9 +94,12 @@ def _unpacked(artifact: Path, folder: Path) -> Model:
     try:
         with tarfile.open(artifact) as archive:
             archive.extract(CONFIG, folder, filter="data")
-            name: str = json.loads((folder / CONFIG).read_bytes()).get("model", package.MODEL)
-            archive.extract(name, folder, filter="data")
-            return Model(package.FORMATS[Path(name).suffix], folder, name)
+            config = json.loads((folder / CONFIG).read_bytes())
+            name: str = config.get("model", package.MODEL)
+            parts = tuple(part for part in package.PARTS if part in config.get("files", {}))
+            for file in (name, *parts):
+                archive.extract(file, folder, filter="data")
+            return Model(package.FORMATS[Path(name).suffix], folder, name, parts=parts)
     except (OSError, ValueError, KeyError, tarfile.TarError) as error:
         what = "is missing" if isinstance(error, FileNotFoundError) else f"is no artifact: {error}"
         raise UserError(f"{artifact} {what}", "build the model again: slipway build") from None

@@ -21,7 +21,6 @@ from model_build.measure import Judge, Latency, Score, Subject
 from model_build.metrics import METRICS, metric_of
 from model_build.paired import FEWEST
 from model_build.passes.base import Model
-from model_build.sources import SOURCES
 from model_build.spec import Measure
 from model_build.workshop import Workshop
 
@@ -244,17 +243,16 @@ def _subject(workshop: Workshop, label: str, model: Model | None) -> Subject:
     source = workshop.spec.source
     if model is not None or source.format == "onnx":
         model = model or workshop.source()
-        return Subject(label, model.format, {"path": str(model.path)})
-    return Subject(label, source.kind, SOURCES[source.kind].settings(workshop.spec, workshop.root))
+        generates = {"serving": asdict(judge_of(workshop))} if model.parts else {}
+        return Subject(label, model.format, {"path": str(model.path), **generates})
+    return Subject(label, source.kind, workshop.source_settings())
 
 
 def _evidence(workshop: Workshop, model: Model | None, latency: Latency, score: Score | None) -> Evidence:
     if model is not None:
-        size = model.path.stat().st_size
+        size = sum(path.stat().st_size for path in model.files)
     else:
-        source = workshop.spec.source
-        files = SOURCES[source.kind].files(workshop.spec, workshop.root)
-        size = sum(path.stat().st_size for path in files) or latency.weight_bytes
+        size = sum(path.stat().st_size for path in workshop.source_files()) or latency.weight_bytes
     measurement = Measurement(
         metric=metric_of(workshop.spec),
         score=round(score.value, 6) if score else None,

@@ -34,6 +34,8 @@ PATTERNS = {
     "budget": "a whole number of seconds, minutes or hours, for instance 10m",
     "interval": "a whole number of seconds, minutes or hours, for instance 5m",
     "bake": "a whole number of seconds, minutes or hours, for instance 10m",
+    "round_limit": "a whole number of seconds, minutes or hours, for instance 10m",
+    "superlink": "HOST:PORT, for instance superlink.example.com:8000",
     "variants": "letters, digits and single hyphens, at most 63, for instance Candidate",
     "environments": "a lower-case name of at most 21 letters, digits and hyphens, for instance prod",
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from model_build.deployment import MAIN_VARIANT, SHADOW_VARIANT, CustomMetric, Deploy, seconds
-from model_build.targets import ARM, of_instance
+from model_build.instances import HOSTED, family, image_is_arm, is_arm
 from model_build.wheels import python_of
 from model_build.yaml_tree import Key
 
@@ -26,6 +26,7 @@ Problem = tuple[Key, str]
 def problems(deploy: Deploy) -> Iterator[Problem]:
     """Each as the key below `deploy` and a sentence."""
     yield from _kind(deploy)
+    yield from _architecture(deploy)
     yield from _variants(deploy)
     yield from _scaling(deploy)
     yield from _rollout(deploy)
@@ -80,8 +81,37 @@ def _wheels(deploy: Deploy) -> Iterator[Problem]:
         )
     elif python_of(deploy.image) is None:
         yield at, f"the tag of {deploy.image} does not tell its Python, as -py312- does"
-    if of_instance(deploy.instance) is ARM:
-        yield at, f"are fetched for Intel and AMD; {deploy.instance} is Arm"
+
+
+def _architecture(deploy: Deploy) -> Iterator[Problem]:
+    """What is of Arm runs nowhere else, and the other way round: an image, and the wheels that an artifact brings."""
+    if deploy.endpoint == "serverless":
+        return  # it has no instances, whatever is named
+    asked: dict[Key, str] = {("instance",): deploy.instance}
+    asked |= {("variants", name, "instance"): one.instance for name, one in deploy.variants.items() if one.instance}
+    if deploy.shadow and deploy.shadow.instance:
+        asked["shadow", "instance"] = deploy.shadow.instance
+    for key, instance in asked.items():
+        if is_arm(instance) and family(instance) not in HOSTED:
+            yield key, f"SageMaker has no endpoints on ml.{family(instance)}; of Arm on {', '.join(HOSTED)}"
+    arm = is_arm(deploy.instance)
+    images: dict[Key, tuple[str, str]] = {("image",): (deploy.image, deploy.instance)}
+    if deploy.shadow and deploy.shadow.image:
+        images["shadow", "image"] = (deploy.shadow.image, deploy.shadow.instance or deploy.instance)
+    for key, (image, instance) in images.items():
+        if is_arm(instance) and is_stock(image) and not image_is_arm(image):
+            yield (
+                key,
+                f"AWS's {image} is for Intel and AMD, and {instance} is Arm: give `image: own`, or one of AWS's whose "
+                "name ends in -graviton or -arm64",
+            )
+        elif not is_arm(instance) and image_is_arm(image):
+            yield key, f"{image} is for Arm, and {instance} is not: take an Arm instance, or another image"
+    for key, instance in asked.items():
+        if is_arm(instance) is not arm and not (key[0] == "shadow" and ("shadow", "image") in images):
+            yield key, f"{instance} and {deploy.instance} are not of one kind, Arm or not, and an image is for one"
+        elif is_arm(instance) is not arm and deploy.wheels:
+            yield key, f"the wheels of network.wheels are of one kind, Arm or not, as {deploy.instance} is"
 
 
 def _variants(deploy: Deploy) -> Iterator[Problem]:

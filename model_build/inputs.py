@@ -25,15 +25,15 @@ from model_build.project_files import (
     step_factories,
     walk,
 )
-from model_build.sources import SOURCES
+from model_build.sources import SOURCES, federated, federated_environment
 from model_build.spec import Factory, Spec, Step
 
 # What the passes and the measurement run on, and what the preprocessing runs on.
 LIBRARIES = ("numpy", "onnx", "onnxruntime", "onnxscript", "safetensors", "torch", "torch-pruning")
 PREPROCESSING = ("numpy", "pillow", "soxr", "tokenizers")
 SLIPWAY = Path(__file__).resolve().parent.parent
-ENCODING = ("config", "sound")
-"""The modules of `serving`, beside its tasks, that turn a sample into a model's input."""
+ENCODING = ("config", "generation", "sound")
+"""The modules of `serving`, beside its tasks, that turn a sample into a model's input, or run it more than once."""
 
 
 class Inputs:
@@ -80,26 +80,44 @@ class Inputs:
 
     def source_key(self) -> str:
         source = self.spec.source
-        named = [path for key, path in named_paths(self.spec) if key[0] == "source"]
+        named = [path for key, path in named_paths(self.spec) if key[0] == "source" and key[-1] != "certificate"]
         beside = tuple(f"{path}{suffix}" for path in named for suffix in (*EXTERNAL_DATA, "/"))
         return cache.key(
             "source",
             kind=source.kind,
-            settings=source.config.model_dump(mode="json", exclude={"allow_code", "offline"}),
+            settings=source.config.model_dump(mode="json", exclude={"allow_code", "offline", "certificate"}),
             files={path: digest for path, digest in self.files.items() if path in named or path.startswith(beside)},
             packaged=self._digests(path for path in named if path.startswith("pkg:")),
             factory=self._factory(source.factory[1]) if source.factory else None,
             # What is made into ONNX when it is read is made for the task's names.
             preprocessing=self.preprocessing_key() if source.format == "onnx" else None,
-            versions=versions(SOURCES[source.kind].LIBRARIES),
+            **self._trained(),
         )
+
+    def _trained(self) -> dict[str, Any]:
+        """What else decides what a source becomes. No federation is asked again as Slipway or a library changed."""
+        libraries = versions(SOURCES[self.spec.source.kind].LIBRARIES)
+        source = self.spec.source.federated
+        if source is None:
+            return {"versions": libraries}
+        clients = self._factory(source.clients)
+        if source.superlink:
+            return {"clients": clients, "task": self.spec.task, "sections": self.spec.sections()}
+        flower = federated_environment.flwr_version()
+        samples = self.preprocessing_key()
+        return {
+            "clients": clients,
+            "samples": samples,
+            "app": federated.VERSION,
+            "versions": {**libraries, "flwr": flower},
+        }
 
     def preprocessing_key(self) -> str:
         return cache.key(
             "preprocessing",
             task=self.spec.task,
             sections=self.spec.sections(),
-            tokenizer=self._digests([self.spec.text.tokenizer] if self.spec.text else []),
+            tokenizer=self._digests(path for key, path in named_paths(self.spec) if key[-1] == "tokenizer"),
             code=_code(path for path in serving_files() if path.parent.name == "tasks" or path.stem in ENCODING),
             versions=versions(PREPROCESSING),
         )

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from model_build import rules
+from model_build import migrations, rules
 from model_build.errors import SpecError, UserError
 from model_build.explain import close, explained, fields_at, key_of, suggestion, validate
 from model_build.sources import huggingface
@@ -97,19 +97,22 @@ def read(path: Path, root: Path) -> tuple[Spec | None, list[Problem]]:
     if not path.is_relative_to(root):
         return None, [Problem(str(path), 1, "", f"lies outside the project {root}; move it there or give --root")]
     shown = path.relative_to(root).as_posix()
-    text, trouble = _text(path)
+    text, trouble = text_of(path)
     if trouble:
         return None, [Problem(shown, 1, "", trouble)]
     tree, faults = parse(text)
-    problems = dict.fromkeys(_problem(shown, *fault) for fault in faults)
+    problems = dict.fromkeys(problem(shown, *fault) for fault in faults)
     if tree is None:
         return None, list(problems)
 
     def report(key: Key, message: str) -> None:
-        problems[_problem(shown, tree.line_of(key), key, message)] = None
+        problems[problem(shown, tree.line_of(key), key, message)] = None
 
+    if objection := migrations.objection(tree.value.get("version", 1), path.stem):
+        report(("version",), objection)  # and no more: the other keys may mean something else in that version
+        return None, list(problems)
     spec, broken = _shaped(tree.value, report)
-    spec = huggingface.with_labels(spec, root)
+    spec = huggingface.with_generation(huggingface.with_labels(spec, root), root)
     if ("name",) not in broken and spec.name != path.stem:
         report(("name",), f"is '{spec.name}', and the file {path.name}; give both one name")
     if path.suffix != ".yaml":
@@ -117,10 +120,10 @@ def read(path: Path, root: Path) -> tuple[Spec | None, list[Problem]]:
     for finding in rules.check(spec, root):
         if not any(key[: len(part)] == part for part in broken for key in (finding.key, *finding.depends)):
             report(finding.key, finding.message)
-    return (None if broken else spec), sorted(problems, key=lambda problem: problem.line)
+    return (None if broken else spec), sorted(problems, key=lambda one: one.line)
 
 
-def _problem(path: str, line: int, key: Key, message: str) -> Problem:
+def problem(path: str, line: int, key: Key, message: str) -> Problem:
     # A file's text ends on a terminal: control characters are shown, not sent.
     key_text, message = (
         "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text) for text in (written(key), message)
@@ -128,7 +131,7 @@ def _problem(path: str, line: int, key: Key, message: str) -> Problem:
     return Problem(path, line, key_text, message)
 
 
-def _text(path: Path) -> tuple[str, str]:
+def text_of(path: Path) -> tuple[str, str]:
     """A file's text, or why it cannot be had."""
     try:
         with path.open("rb") as stream:

@@ -181,6 +181,22 @@ class Worker:
         value = int(classes[:, 2].sum()) / total
         return {"value": value, "samples": total, "classes": classes.tolist(), "details": {}}
 
+    def on_keep(self, folder: str, batch: int, samples: int) -> dict[str, Any]:
+        """Writes the outputs of the first `samples`, in batches of at most `batch`, as `OUTPUT.GROUP.npy`."""
+        import numpy as np
+
+        left = samples
+        for number, group in enumerate(_index(self.data)):
+            arrays = _arrays(self.data, number, group)
+            made = []
+            for start in range(0, min(left, group["count"]), batch):
+                rows = slice(start, min(start + batch, left))
+                made.append(self.forward({name: np.array(array[rows]) for name, array in arrays.items()}))
+            for position, outputs in enumerate(zip(*made, strict=True)):
+                np.save(Path(folder) / f"{position}.{number}.npy", np.concatenate(outputs))
+            left -= min(left, group["count"])
+        return {"samples": samples - left}
+
     def _next(self) -> Batch:
         batch = self.requests[self.position % len(self.requests)]
         self.position += 1
@@ -189,6 +205,8 @@ class Worker:
 
 def _onnx(model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forward, int]:
     """As `serving.handler` opens a session."""
+    if judge := model.get("serving"):
+        return _generating(Path(model["path"]), judge, outputs, threads)
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -202,6 +220,20 @@ def _onnx(model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forw
     return lambda batch: session.run(outputs, batch), Path(model["path"]).stat().st_size
 
 
+def _generating(path: Path, judge: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forward, int]:
+    """A model of two graphs, which is run for every token."""
+    from serving.config import ENCODER, ServingConfig
+    from serving.errors import ModelError
+    from serving.handler import open_model
+
+    try:
+        session = open_model(ServingConfig.from_dict(judge["serving"], Path(judge["root"])), path, threads)
+    except ModelError as error:
+        raise UserError(str(error)) from error
+    size = sum(file.stat().st_size for file in (path, path.with_name(ENCODER)))
+    return lambda batch: session.run(outputs, batch), size
+
+
 def _litert(model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forward, int]:
     from serving.errors import ModelError
     from serving.litert import Session
@@ -213,9 +245,24 @@ def _litert(model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Fo
     return lambda batch: session.run(outputs, batch), Path(model["path"]).stat().st_size
 
 
-_FORMATS = {"onnx": _onnx, "litert": _litert}
+def _openvino(model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forward, int]:
+    from model_build.platforms.openvino import Session
+
+    session = Session(Path(model["path"]), threads)
+    return lambda batch: session.run(outputs, batch), Path(model["path"]).with_suffix(".bin").stat().st_size
+
+
+def _coreml(model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forward, int]:
+    from model_build.platforms.mil import WEIGHTS, Session
+
+    session = Session(Path(model["path"]), threads)
+    weights = Path(model["path"], WEIGHTS).glob("*")
+    return lambda batch: session.run(outputs, batch), sum(path.stat().st_size for path in weights)
+
+
+_FORMATS = {"onnx": _onnx, "litert": _litert, "openvino": _openvino, "coreml": _coreml}
 """Format of a model file → what runs it; other kinds are sources that PyTorch opens."""
-_RUNTIMES = {"onnx": ("onnxruntime",), "litert": ()}
+_RUNTIMES = {"onnx": ("onnxruntime",), "litert": (), "openvino": ("openvino",), "coreml": ("torch", "coremltools")}
 
 
 def _module(kind: str, model: dict[str, Any], outputs: list[str], threads: int) -> tuple[Forward, int]:

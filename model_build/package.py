@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,22 +14,31 @@ from model_build import wheels
 from model_build.passes.base import Format
 from model_build.project_files import resolve
 from model_build.spec import Spec
+from serving.config import ENCODER
 
 MODEL = "model.onnx"
+PARTS = (ENCODER,)
+"""What else of a model of several graphs lies beside it."""
 FORMATS: dict[str, Format] = {".onnx": "onnx", ".tflite": "litert"}
 """Ending of a model's file → its format."""
 RUNTIMES: dict[Format, str] = {"onnx": "onnxruntime", "litert": "ai-edge-litert"}
 """Format → the distribution that runs it."""
 
 
-def contents(spec: Spec, model: Path, root: Path, vendored: Path | None = None) -> dict[str, bytes | Path]:
-    """Every file of the artifact by its path in there; `vendored` is a folder of wheels for its code."""
+def contents(
+    spec: Spec, model: Path, root: Path, vendored: Path | None = None, parts: Sequence[Path] = ()
+) -> dict[str, bytes | Path]:
+    """Every file of the artifact by its path in there; `vendored` is a folder of wheels for its code, `parts` are the
+    model's further graphs."""
     name = f"model{model.suffix}"
-    files: dict[str, bytes | Path] = {name: model}
+    files: dict[str, bytes | Path] = {name: model, **{part.name: part for part in parts}}
     sections = spec.sections()
     if spec.text:
         files["tokenizer.json"] = resolve(spec.text.tokenizer, root)
         sections["text"]["tokenizer"] = "tokenizer.json"
+    if spec.generation and spec.generation.tokenizer:
+        files["answer_tokenizer.json"] = resolve(spec.generation.tokenizer, root)
+        sections["generation"]["tokenizer"] = "answer_tokenizer.json"
     for path in serving_files():
         files[f"code/serving/{path.relative_to(_serving()).as_posix()}"] = path
     files["code/inference.py"] = resolve(spec.handler.inference, root) if spec.handler else _serving() / "inference.py"

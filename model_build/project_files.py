@@ -96,8 +96,12 @@ def named_paths(spec: Spec) -> Iterator[tuple[tuple[str | int, ...], str]]:
             yield (*key, submodule), path
     if source := getattr(spec.source.config, "path", None):
         yield ("source", spec.source.kind, "path"), source
+    if spec.source.federated and spec.source.federated.certificate:
+        yield ("source", "federated", "certificate"), spec.source.federated.certificate
     if spec.text:
         yield ("text", "tokenizer"), spec.text.tokenizer
+    if spec.generation and spec.generation.tokenizer:
+        yield ("generation", "tokenizer"), spec.generation.tokenizer
     if spec.handler:
         yield ("handler", "inference"), spec.handler.inference
         yield from ((("handler", "files", index), path) for index, path in enumerate(spec.handler.files))
@@ -113,6 +117,8 @@ def factories(spec: Spec) -> Iterator[tuple[tuple[str | int, ...], Factory]]:
     """Every factory of the spec, with its key."""
     if made := spec.source.factory:
         yield ("source", *made[0]), made[1]
+    if spec.source.federated:
+        yield ("source", "federated", "clients"), spec.source.federated.of_a_client
     if spec.data.evaluation:
         yield ("data", "evaluation"), spec.data.evaluation
     if spec.data.calibration:

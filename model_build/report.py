@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from model_build import rounds
+from model_build.instances import is_arm
 from model_build.manifest import GateResult, Measurement
 
+LABEL_WIDTH = 40
+"""Characters of a candidate's label that still leave room for the other columns of a table in a terminal."""
 UNITS = {
     "accuracy": "",
     "latency_p50": " ms",
@@ -48,7 +52,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         lines += ["## Gates", "", *_table(("candidate", "gate", "limit", "measured", "result"), rows), ""]
     lines += [f"> **{one['label']}**: {text}\n" for one in report["candidates"] for text in one["warnings"]]
     lines += [f"> dropped **{one['label']}**: {one['dropped']}\n" for one in report["candidates"] if one.get("dropped")]
-    lines += _classes(report, chosen) + _search(report.get("search"))
+    lines += _classes(report, chosen) + _search(report.get("search")) + _rounds(report.get("federated"))
     return "\n".join(lines + _how(report))
 
 
@@ -141,17 +145,23 @@ def _number(value: float) -> str:
 
 
 def missed_table(results: Mapping[str, Iterable[GateResult]]) -> str:
-    """The missed gates of every candidate as aligned lines of plain text.
+    """The missed gates of every candidate as aligned lines of plain text; a long label has a line of its own.
 
     What is not resolved is left out where something else is missed, as nothing more was measured then.
     """
     missed = {label: [one for one in gates if not one.passed] for label, gates in results.items()}
     broken = {label: [one for one in gates if not one.unresolved] for label, gates in missed.items()}
-    rows = [(label, *gate_cells(one)) for label, gates in missed.items() for one in broken[label] or gates]
+    rows: list[tuple[str, ...]] = []
+    for label, gates in missed.items():
+        within = len(label) <= LABEL_WIDTH
+        if not within:
+            rows.append((label,))
+        rows += [(label if within else "", *gate_cells(one)) for one in broken[label] or gates]
     heading = ("candidate", "gate", "limit", "measured", "")
-    widths = [max(len(row[column]) for row in (heading, *rows)) for column in range(len(heading))]
+    cells = [heading, *(row for row in rows if len(row) > 1)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heading))]
     return "\n".join(
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()
         for row in (heading, *rows)
     )
 
@@ -218,6 +228,16 @@ def _search(search: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
+def _rounds(account: rounds.Account | None) -> list[str]:
+    if account is None:
+        return []
+    return ["## Rounds", "", rounds.sentence(account), "", *_table(rounds.HEADING, rounds.rows(account)), ""]
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    return f"{environment['cpu']} ({environment['on']})" if "on" in environment else str(environment["cpu"])
+
+
 def how_lines(report: Mapping[str, Any]) -> list[str]:
     """How it was measured, a Markdown list."""
     settings, environment = report["measure"], report["environment"]
@@ -234,12 +254,24 @@ def how_lines(report: Mapping[str, Any]) -> list[str]:
         if samples
         else "- The spec has no evaluation data: no score was measured, and latency on made-up samples.",
         "- Memory: the peak of the process after loading and a few requests. Size: the model's files, uncompressed.",
-        f"- {environment['cpu']}; Python {environment['python']}, "
+        f"- {_machine(environment)}; Python {environment['python']}, "
         + ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
         + ".",
         f"- 8-bit weights: served on {', '.join(target['instances'])} ({target['target']}), measured on "
         f"{target['machine']}. Where a pass leaves `reduce_range` open, weights have "
         + ("all 8 bits." if target["vnni"] else "7 bits, as one of these lacks VNNI and would saturate."),
+        *_elsewhere(target["instances"], environment["cpu"]),
+    ]
+
+
+def _elsewhere(instances: Sequence[str], cpu: str) -> list[str]:
+    """That times were taken on another kind of CPU than serves."""
+    arm = [one for one in instances if is_arm(one)]
+    if not arm or "aarch64" in cpu or "arm64" in cpu:
+        return []
+    return [
+        f"- {', '.join(arm)}: Arm. Times, memory and scores here are of another kind of CPU, and say little of the "
+        "times there: `slipway loadtest` and `slipway diagnose` measure the endpoint."
     ]
 
 

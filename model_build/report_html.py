@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from model_build import charts, report
+from model_build import charts, report, rounds
 from model_build.manifest import GateResult, Measurement
 
 FRAME = Path(__file__).with_name("report_page.html")
@@ -37,6 +37,7 @@ def page(built: Report) -> str:
         _dropped(built),
         _searched(built.get("search")),
         _classes(built, chosen),
+        _rounds(built.get("federated")),
         "<h2>Gates</h2>",
         _gates(built, chosen),
         "<h2>Where the time went</h2>",
@@ -219,6 +220,17 @@ def _searched(search: Mapping[str, Any] | None) -> str:
     return (
         f"<h2>What the search tried</h2><p>{escape(report.search_summary(search))}</p>"
         f'<div class="panel"><table>{heading}{rows}</table></div>'
+    )
+
+
+def _rounds(account: rounds.Account | None) -> str:
+    if account is None:
+        return ""
+    heading = "".join(f"<th>{escape(cell)}</th>" for cell in rounds.HEADING)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rounds.rows(account))
+    return (
+        f"<h2>Rounds</h2><p>{escape(rounds.sentence(account))}</p>"
+        f'<div class="panel"><table><tr>{heading}</tr>{body}</table></div>'
     )
 
 

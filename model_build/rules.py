@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from model_build import graph_parts
 from model_build.deployment import Deploy
 from model_build.errors import UserError
 from model_build.explain import choices, explained, validate
 from model_build.hosting_rules import is_stock, problems
-from model_build.metrics import OF_TASK
+from model_build.instances import is_arm
+from model_build.metrics import metrics_of
 from model_build.passes import PASSES
 from model_build.passes.base import SERVED, needs_training
 from model_build.project_files import definitions, factories, module_file, named_paths, resolve
@@ -36,6 +38,12 @@ SAMPLES = {
     "image-classification": (".png", ".jpg", ".jpeg", ".json", ".npy"),
     "audio-classification": (".wav", ".json", ".npy"),
     "tensor": (".json", ".npy"),
+    "tabular": (".json", ".csv"),
+    "object-detection": (".png", ".jpg", ".jpeg", ".json", ".npy"),
+    "text-embedding": (".json", ".txt"),
+    "token-classification": (".json", ".txt"),
+    "text-generation": (".json", ".txt"),
+    "speech-recognition": (".wav", ".json", ".npy"),
 }
 
 
@@ -47,6 +55,8 @@ ENDINGS: dict[Key, tuple[str, ...]] = {
     ("source", "hdf5", "path"): (".h5", ".hdf5"),
 }
 FOLDER: Key = ("source", "huggingface", "path")
+LEARNED = ("text-classification", "image-classification", "audio-classification", "tensor")
+"""The tasks that a federated source is trained for."""
 
 
 class Finding(NamedTuple):
@@ -61,6 +71,7 @@ def check(spec: Spec, root: Path) -> Iterator[Finding]:
     yield from _metric(spec)
     yield from _labels(spec)
     yield from _source(spec, root)
+    yield from _two_graphs(spec)
     yield from _candidates(spec)
     yield from _evidence(spec)
     yield from _files(spec, root)
@@ -83,7 +94,7 @@ def _preprocessing(spec: Spec) -> Iterator[Finding]:
 
 
 def _metric(spec: Spec) -> Iterator[Finding]:
-    known = OF_TASK[spec.task]
+    known = metrics_of(spec)
     if spec.measure.metric is not None and spec.measure.metric not in known:
         message = f"{spec.task} is scored by {', '.join(known)}, not by '{spec.measure.metric}'"
         yield Finding(("measure", "metric"), message, (("task",),))
@@ -93,11 +104,25 @@ def _labels(spec: Spec) -> Iterator[Finding]:
     classification = spec.task.endswith("-classification")
     if classification and len(spec.labels) < 2:
         yield Finding(("labels",), f"{spec.task} needs the names of at least 2 classes", (("task",),))
-    if not classification and len(spec.labels) == 1:
+    if spec.task == "object-detection" and not spec.labels:
+        yield Finding(("labels",), "object-detection needs the names of its classes", (("task",),))
+    if spec.task == "speech-recognition":
+        yield from _symbols(spec)
+    elif not classification and spec.task != "object-detection" and len(spec.labels) == 1:
         yield Finding(("labels",), "one class is none: give at least 2, or leave labels out", (("task",),))
     for index, label in enumerate(spec.labels):
         if (first := spec.labels.index(label)) != index:
             yield Finding(("labels", index), f"'{label}' is labels[{first}] already; every class has its own name")
+
+
+def _symbols(spec: Spec) -> Iterator[Finding]:
+    if len(spec.labels) < 2:
+        yield Finding(
+            ("labels",), "speech-recognition needs the symbols of the outputs, the blank among them", (("task",),)
+        )
+    elif spec.ctc and spec.ctc.blank >= len(spec.labels):
+        message = f"is {spec.ctc.blank}, and there are {len(spec.labels)} labels, from 0"
+        yield Finding(("ctc", "blank"), message, (("labels",),))
 
 
 def _source(spec: Spec, root: Path) -> Iterator[Finding]:
@@ -110,17 +135,23 @@ def _source(spec: Spec, root: Path) -> Iterator[Finding]:
             f"add under source.{spec.source.kind}: `allow_code: true`",
             ((*key, "allow_code"),),
         )
-    if isinstance(config, PickledSource) and config.module is None and spec.task != "tensor":
-        message = f"holds a scikit-learn estimator, which takes numbers: the task must be tensor, not {spec.task}"
+    if isinstance(config, PickledSource) and config.module is None and spec.task not in ("tensor", "tabular"):
+        message = f"holds a scikit-learn estimator: the task must be tabular or tensor, not {spec.task}"
         yield Finding(key, message, (("task",), (*key, "module")))
     if isinstance(config, PickledSource) and config.module is None and spec.tensor:
         shapes = [one.shape for one in spec.tensor.inputs.values()]
         if len(shapes) != 1 or len(shapes[0]) != 1 or shapes[0][0] < 1:
             message = "a scikit-learn estimator takes one input of the shape [FEATURES]"
             yield Finding(("tensor", "inputs"), message, (("task",), (*key, "module")))
+    if spec.tabular and spec.source.format == "pytorch" and spec.tabular.has_text:
+        message = "a PyTorch module takes no text: leave inputs out, so that categories are numbers, their places"
+        yield Finding(("tabular", "inputs"), message, (key,))
+    if spec.source.federated and spec.task not in LEARNED:
+        message = f"learns classes; the task must be one of {', '.join(LEARNED)}, not {spec.task}"
+        yield Finding(key, message, (("task",),))
     if isinstance(config, HuggingfaceSource):
-        if spec.task == "tensor":
-            yield Finding(key, "is a classifier; the task tensor has none", (("task",),))
+        if spec.task not in huggingface.CLASSES:
+            yield Finding(key, f"the task {spec.task} takes no model of transformers", (("task",),))
         elif config.path:
             yield from _huggingface_folder(key, config.path, spec, root)
 
@@ -134,12 +165,30 @@ def _huggingface_folder(key: Key, path: str, spec: Spec, root: Path) -> Iterator
     if not folder.is_dir():
         return
     try:
-        labels = huggingface.labels_of(folder)
+        labels = huggingface.labels_of(folder, spec.task)
     except UserError as error:
         yield Finding((*key, "path"), error.message)
         return
     if problem := huggingface.labels_problem(labels, spec.labels):
         yield Finding(("labels",), problem, (key,))
+
+
+def _two_graphs(spec: Spec) -> Iterator[Finding]:
+    """What only a model of one graph can be or be made into."""
+    if spec.task != "text-generation":
+        return
+    if spec.source.huggingface is None:
+        message = "text-generation takes an encoder–decoder model of transformers: give source.huggingface"
+        yield Finding(("source", spec.source.kind), message, (("task",),))
+    if spec.labels:
+        yield Finding(("labels",), "text-generation has no classes; leave labels out", (("task",),))
+    if spec.optimize.auto:
+        yield Finding(("optimize",), "text-generation is not searched for: give candidates", (("task",),))
+    for index, candidate in enumerate(spec.optimize.candidates):
+        for position, step in enumerate(candidate):
+            if step.name in PASSES and step.name not in graph_parts.PASSES:
+                message = f"{step.name} takes models of one graph; text-generation has {', '.join(graph_parts.PASSES)}"
+                yield Finding(("optimize", "candidates", index, position), message, (("task",),))
 
 
 def _candidates(spec: Spec) -> Iterator[Finding]:
@@ -340,7 +389,7 @@ def _sample(spec: Spec, root: Path) -> Iterator[Finding]:
 
 
 def _one_python(spec: Spec) -> Iterator[Finding]:
-    """An artifact with wheels is for one Python, and its requirements reach nothing else."""
+    """An artifact with wheels is for one Python on one kind of CPU, and its requirements reach nothing else."""
     try:
         deploys = [spec.deploy, *spec.deployments().values()]
     except ValidationError:  # said of the environment
@@ -349,6 +398,10 @@ def _one_python(spec: Spec) -> Iterator[Finding]:
     if any(deploy.wheels for deploy in deploys) and len(set(images.values())) > 1:
         named = " and ".join(sorted(images))
         yield Finding(("deploy",), f"network.wheels: one artifact cannot bring packages for the Pythons of {named}")
+    instances = {is_arm(deploy.instance): deploy.instance for deploy in deploys if deploy.endpoint != "serverless"}
+    if any(deploy.wheels for deploy in deploys) and len(instances) > 1:
+        named = f"{instances[True]}, which is Arm, and {instances[False]}, which is not"
+        yield Finding(("deploy",), f"network.wheels: one artifact cannot bring packages for {named}")
 
 
 def _environments(spec: Spec) -> Iterator[Finding]:

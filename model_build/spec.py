@@ -6,26 +6,45 @@ spans several keys.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_serializer, model_validator
 
 from model_build.deployment import FORMS, Deploy, Duration, Frozen, form
 from model_build.manifest import Name
 
-Task = Literal["text-classification", "image-classification", "audio-classification", "tensor"]
+Task = Literal[
+    "text-classification",
+    "image-classification",
+    "audio-classification",
+    "tensor",
+    "object-detection",
+    "tabular",
+    "text-embedding",
+    "token-classification",
+    "speech-recognition",
+    "text-generation",
+]
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "text-classification": ("text",),
     "image-classification": ("image",),
     "audio-classification": ("audio",),
     "tensor": ("tensor",),
+    "tabular": ("tabular",),
+    "object-detection": ("image", "detection"),
+    "text-embedding": ("text",),
+    "token-classification": ("text",),
+    "speech-recognition": ("audio", "ctc"),
+    "text-generation": ("text", "generation"),
 }
 """Task → the keys that configure it: the first is required, any others have defaults."""
 
 CONTENT_TYPES: Mapping[str, str] = {
     ".json": "application/json",
+    ".csv": "text/csv",
     ".txt": "text/plain",
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -113,7 +132,7 @@ class OnnxSource(Frozen):
 
 
 class HuggingfaceSource(Frozen):
-    """A fine-tuned classifier as `transformers` saves it: config.json and safetensors. Code beside it is never run."""
+    """A fine-tuned model as `transformers` saves it: config.json and safetensors. Code beside it is never run."""
 
     path: ProjectPath | None = Field(None, description="A local folder that holds it.")
     repository: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")] | None = Field(
@@ -160,12 +179,20 @@ class PickledSource(Frozen):
     )
 
 
+HostAndPort = Annotated[
+    str,
+    Field(
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$", examples=["superlink.example.com:8000"]
+    ),
+]
+
+
 class FederatedClients(Factory):
     """Whose samples the model learns from. The factory is called at each client with `partition`, the client's number
     from 0, and `partitions`, how many there are; it returns `(samples, labels)` as the factories of `data` do."""
 
     number: int = Field(
-        4, ge=2, le=1000, description="Clients of the simulation. A federation's nodes say themselves how many they are."
+        4, ge=2, le=1000, description="Clients of the simulation. Of a federation its nodes say how many they are."
     )
 
 
@@ -184,16 +211,19 @@ class FederatedSource(Factory):
     epochs: int = Field(1, ge=1, le=1000, description="Passes over its samples that a client makes in a round.")
     batch_size: int = Field(32, ge=2, le=65536, description="Samples of one step.")
     learning_rate: float = Field(0.05, gt=0, description="Step size of the clients' stochastic gradient descent.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Its momentum, begun anew every round.")
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="How the step size goes from round to round: down to nothing by a cosine, or not at all."
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="The descent's momentum, begun anew every round.")
     held_out: float = Field(
         0.1, ge=0, le=0.9, description="Share of each client's samples that it scores every round's model on instead."
     )
-    fraction: float = Field(1.0, gt=0, le=1, description="Share of the clients that train in a round, drawn by the seed.")
+    fraction: float = Field(1.0, gt=0, le=1, description="Share of the clients that train in a round; the seed draws.")
     min_clients: int = Field(2, ge=1, description="With fewer answers in a round the training fails.")
-    round_limit: Duration = Field("10m", description="A client that takes longer is left out of the round.")
+    round_limit: Duration = Field("10m", description="A client that takes longer in a round is left out of it.")
     seed: int = Field(0, ge=0, le=2**31, description="Of weights, splits, order and the drawing of clients.")
-    threads: int = Field(1, ge=1, le=256, description="Of each client. They change the order of sums, and so the weights.")
-    superlink: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$")] | None = Field(
+    threads: int = Field(1, ge=1, le=256, description="Of each client. They change the order of sums: the weights.")
+    superlink: HostAndPort | None = Field(
         None, description="`HOST:PORT` of a SuperLink: the app runs in its federation rather than here."
     )
     certificate: ProjectPath | None = Field(
@@ -218,15 +248,17 @@ class FederatedSource(Factory):
                 raise ValueError(f"min_clients ({self.min_clients}) is more than the {self.clients.number} clients")
             return self
         if self.run is None:
-            raise ValueError("a superlink needs a run, any name: its result cannot be made twice, so a new name trains anew")
+            raise ValueError(
+                "a superlink needs a run, any name: its result cannot be made twice; a new name trains anew"
+            )
         if self.certificate is None and not self.on_this_machine:
-            raise ValueError("a superlink on another machine needs its root certificate (PEM): weights cross by TLS alone")
+            raise ValueError("a superlink on another machine needs its root certificate: weights cross by TLS alone")
         return self
 
     @property
     def on_this_machine(self) -> bool:
         host = (self.superlink or "").rpartition(":")[0]
-        return host in ("localhost", "[::1]") or host.startswith("127.")
+        return host in ("localhost", "[::1]") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
     @property
     def of_a_client(self) -> Factory:
@@ -241,7 +273,7 @@ class Source(Frozen):
     pytorch: PytorchSource | None = Field(None, description="A PyTorch module, from a factory and its weights.")
     torchscript: TorchscriptSource | None = Field(None, description="A PyTorch module saved as TorchScript.")
     onnx: OnnxSource | None = Field(None, description="A model that is ONNX already.")
-    huggingface: HuggingfaceSource | None = Field(None, description="A classifier of the `transformers` library.")
+    huggingface: HuggingfaceSource | None = Field(None, description="A model of the `transformers` library.")
     hdf5: Hdf5Source | None = Field(None, description="A PyTorch module, from a factory and a state dict in HDF5.")
     joblib: PickledSource | None = Field(None, description="A scikit-learn estimator (or a state dict) by joblib.")
     pickle: PickledSource | None = Field(None, description="A scikit-learn estimator (or a state dict), pickled.")
@@ -298,6 +330,42 @@ class Data(Frozen):
     )
 
 
+TokenId = Annotated[int, Field(ge=0)]
+
+
+class Generation(Frozen):
+    """How `text-generation` writes an answer. What is left out is as the checkpoint of `source.huggingface` says; the
+    defaults here are for one that does not."""
+
+    max_new_tokens: int = Field(64, ge=1, le=4096, description="Most tokens of an answer; a request may ask for fewer.")
+    min_new_tokens: int = Field(0, ge=0, le=4096, description="Fewest tokens of an answer.")
+    num_beams: int = Field(1, ge=1, le=16, description="Texts that beam search keeps; 1 is greedy search.")
+    length_penalty: float = Field(
+        1.0, ge=-10, le=10, description="Of beam search: above 0 for longer answers, below for shorter ones."
+    )
+    early_stopping: Literal[True, False, "never"] = Field(
+        False,
+        description="Beam search ends when `num_beams` texts are finished (`true`), when a better one is unlikely "
+        "(`false`), or when none can come (`never`).",
+    )
+    no_repeat_ngram_size: int = Field(0, ge=0, le=64, description="No row of so many tokens comes twice; 0 for any.")
+    decoder_start_token_id: TokenId = Field(0, description="The token that an answer starts with.")
+    pad_token_id: TokenId = Field(0, description="The token that fills up shorter answers.")
+    eos_token_ids: tuple[TokenId, ...] = Field((1,), min_length=1, description="The tokens that end an answer.")
+    forced_bos_token_id: TokenId | None = Field(
+        None, description="The first token of every answer: the language, with some models of many languages."
+    )
+    forced_eos_token_id: TokenId | None = Field(None, description="The last token of an answer that is cut.")
+    suppressed_tokens: tuple[TokenId, ...] = Field((), description="Tokens that never come.")
+    prefix: str = Field("", max_length=500, description='Put before every text: "translate English to German: ".')
+    tokenizer: ProjectPath | None = Field(
+        None, description="A `tokenizer.json` for the answers, where they have other tokens than the texts."
+    )
+    answer_key: Literal["generated_text", "translation_text", "summary_text"] = Field(
+        "generated_text", description="What a client finds its answer under."
+    )
+
+
 class Text(Frozen):
     tokenizer: ProjectPath = Field(description="A `tokenizer.json` of the Hugging Face `tokenizers` library.")
     max_length: int = Field(128, ge=1, le=8192, description="Tokens; longer texts are cut.")
@@ -326,6 +394,24 @@ class Image(Frozen):
         return self
 
 
+class Detection(Frozen):
+    score_threshold: float = Field(
+        0.5, ge=0, le=1, description="Lowest score that is answered where a request names no `threshold`."
+    )
+    iou_threshold: float = Field(
+        0.5, ge=0, le=1, description="Of two boxes of one class that overlap more, the likelier is kept."
+    )
+    max_detections: int = Field(100, ge=1, le=1000, description="Most objects of one picture.")
+    activation: Literal["sigmoid", "softmax"] = Field(
+        "sigmoid",
+        description="What makes scores of the logits. softmax: over the labels and one class more, the last, which "
+        "stands for no object.",
+    )
+    nms: bool = Field(
+        True, description="Leave overlapping boxes out. `false` for models that find each object once, as DETR does."
+    )
+
+
 class Audio(Frozen):
     sample_rate: int = Field(
         16000, ge=4000, le=192000, description="Hz that the model takes; other rates are resampled."
@@ -346,6 +432,15 @@ class Audio(Frozen):
         return self
 
 
+class Ctc(Frozen):
+    """Which symbols of a speech model stand for no text, or for a space; `labels` are the symbols."""
+
+    blank: int = Field(0, ge=0, description="Index of the blank in `labels`.")
+    word_delimiter: str = Field(
+        "|", min_length=1, max_length=8, description="The symbol, or part of a symbol, between two words."
+    )
+
+
 def _length(value: int) -> int:
     if value < 1 and value != -1:
         raise ValueError(f"must be at least 1, or -1 for any length; it is {value}")
@@ -364,6 +459,71 @@ class TensorInput(Frozen):
 class Tensor(Frozen):
     inputs: dict[str, TensorInput] = Field(min_length=1, description="The model's inputs by name.")
     outputs: tuple[str, ...] = Field(("output",), min_length=1, description="The model's outputs by name.")
+
+
+class Column(Frozen):
+    """One column of a table."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        description="As requests name it; with `inputs: columns` also the model's input."
+    )
+    type: Literal["number", "integer", "category"] = Field("number", description="What its values are.")
+    categories: tuple[str, ...] = Field(
+        (), description="The texts that a category may be; others are refused. Left out: any text."
+    )
+    missing: Annotated[float, Field(allow_inf_nan=False)] | str | None = Field(
+        None,
+        description="What the model gets where a row has no value: a number, `nan`, or a category's text. Left out: "
+        "such a row is refused.",
+    )
+
+    @model_validator(mode="after")
+    def _of_its_type(self) -> Self:
+        if self.categories and self.type != "category":
+            raise ValueError(f"categories belong to the type category, not to {self.type}")
+        if len(set(self.categories)) != len(self.categories):
+            raise ValueError("a category is given twice")
+        fits = {
+            "number": isinstance(self.missing, float) or self.missing == "nan",
+            "integer": isinstance(self.missing, float) and self.missing.is_integer(),
+            "category": isinstance(self.missing, str),
+        }[self.type]
+        if self.missing is not None and not fits:
+            wanted = {"number": "a number or nan", "integer": "an integer", "category": "a text"}[self.type]
+            raise ValueError(f"missing must be {wanted} in a column of the type {self.type}; it is {self.missing!r}")
+        return self
+
+    @field_serializer("missing")
+    def _as_its_type(self, missing: float | str | None) -> float | int | str | None:
+        return int(missing) if self.type == "integer" and isinstance(missing, float) else missing
+
+
+class Tabular(Frozen):
+    columns: tuple[Column, ...] = Field(min_length=1, description="In the order of the model's features.")
+    inputs: Literal["features", "columns"] = Field(
+        "features",
+        description="What the model takes: `features`, one float32 matrix, in which a category is its place in the "
+        "list; or `columns`, an input for each by its name, (rows, 1), a category as text.",
+    )
+    activation: Literal["none", "softmax"] = Field(
+        "none", description="What makes scores of the model's output, with labels: `softmax` where they are logits."
+    )
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Self:
+        names = [column.name for column in self.columns]
+        if twice := [name for index, name in enumerate(names) if name in names[:index]]:
+            raise ValueError(f"two columns are called '{twice[0]}'")
+        if self.inputs == "features":
+            for column in self.columns:
+                if column.type == "category" and not column.categories:
+                    raise ValueError(f"{column.name} needs categories, whose places the features hold")
+        return self
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the model itself takes text."""
+        return self.inputs == "columns" and any(column.type == "category" for column in self.columns)
 
 
 Requirement = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*(\[[\w,.-]+\])?==[\w.!+]+$", examples=["numpy==2.4.0"])]
@@ -519,10 +679,18 @@ class Spec(Frozen):
     description: str = Field("", max_length=500, description="A sentence for people.")
     task: Task = Field(description="Fixes how a request is decoded and an answer encoded.")
     labels: tuple[str, ...] = Field((), description="Class names in the order of the model's outputs.")
-    text: Text | None = Field(None, description="Preprocessing of `text-classification`.")
-    image: Image | None = Field(None, description="Preprocessing of `image-classification`.")
-    audio: Audio | None = Field(None, description="Preprocessing of `audio-classification`.")
+    text: Text | None = Field(
+        None,
+        description="Preprocessing of `text-classification`, `text-embedding`, `token-classification` and "
+        "`text-generation`.",
+    )
+    image: Image | None = Field(None, description="Preprocessing of `image-classification` and `object-detection`.")
+    audio: Audio | None = Field(None, description="Preprocessing of `audio-classification` and `speech-recognition`.")
+    ctc: Ctc | None = Field(None, description="Symbols of `speech-recognition`.")
     tensor: Tensor | None = Field(None, description="Inputs and outputs of the task `tensor`.")
+    tabular: Tabular | None = Field(None, description="Columns of the task `tabular`.")
+    detection: Detection | None = Field(None, description="How `object-detection` makes answers of the outputs.")
+    generation: Generation | None = Field(None, description="How `text-generation` writes an answer.")
     source: Source = Field(description="Where the trained model comes from: exactly one kind.")
     data: Data = Field(default_factory=Data, description="What is measured on, and what passes may look at.")
     optimize: Searched = Field(default_factory=Optimize, description="The candidates, and which one to take.")
@@ -530,11 +698,17 @@ class Spec(Frozen):
     gates: Gates = Field(default_factory=Gates, description="What a candidate must hold to be promoted.")
     handler: Handler | None = Field(None, description="Your own serving code in place of the task's.")
     sample: ProjectPath | None = Field(
-        None, description="An input to try the endpoint with: .json, .txt, .png, .jpg, .jpeg, .wav, .npy."
+        None, description="An input to try the endpoint with: .json, .csv, .txt, .png, .jpg, .jpeg, .wav, .npy."
     )
     deploy: Deploy = Field(default_factory=Deploy, description="How the model is hosted.")
     environments: dict[EnvironmentName, Environment] = Field(
         default_factory=dict, description="What differs per environment (Pulumi stack), by its name."
+    )
+    version: int = Field(
+        1,
+        ge=1,
+        exclude=True,  # how the file is written, nothing of the model: what was built stays built
+        description="The version of the spec's form that the file is written in; `slipway migrate` raises it.",
     )
 
     def sections(self) -> dict[str, dict[str, Any]]:

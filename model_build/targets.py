@@ -12,11 +12,13 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+from model_build.instances import GRAVITON2, GRAVITON_NEWER, family
 from model_build.passes.base import InstructionSet
 
 PLAIN = InstructionSet("x86 without VNNI", vnni=False)
 VNNI = InstructionSet("x86 with VNNI", vnni=True)
 ARM = InstructionSet("Arm with dot product", vnni=True)
+ARM_MATRIX = InstructionSet("Arm with dot product and 8-bit matrices", vnni=True)
 UNKNOWN = InstructionSet("unknown", vnni=False)
 
 # By instance family, from the "Instance type specifications" of the Amazon EC2 user guide. A family of mixed
@@ -33,11 +35,8 @@ _FAMILIES: dict[InstructionSet, tuple[str, ...]] = {
         # AMD's Zen 4 and Zen 5
         *("c7a", "m7a", "r7a", "c8a", "m8a", "r8a"),
     ),
-    # Graviton 2 and later
-    ARM: (
-        *("c6g", "c6gd", "c6gn", "m6g", "m6gd", "r6g", "r6gd", "t4g", "g5g"),
-        *("c7g", "c7gd", "c7gn", "m7g", "m7gd", "r7g", "r7gd", "c8g", "c8gd", "m8g", "m8gd", "r8g", "r8gd"),
-    ),
+    ARM: GRAVITON2,
+    ARM_MATRIX: GRAVITON_NEWER,
     PLAIN: (
         *("c4", "m4", "r4", "t2", "p2", "p3", "p3dn"),  # Broadwell and before
         *("c5", "c5d", "c5n", "m5", "m5d", "m5n", "m5dn", "r5", "r5d", "r5n", "r5dn", "t3", "z1d"),
@@ -49,8 +48,7 @@ _FAMILIES: dict[InstructionSet, tuple[str, ...]] = {
 
 def of_instance(instance: str) -> InstructionSet:
     """What every machine of a SageMaker instance type has, `ml.c7i.large`; a family not listed counts as without."""
-    family = instance.removeprefix("ml.").partition(".")[0].partition("-")[0]
-    return next((one for one, families in _FAMILIES.items() if family in families), UNKNOWN)
+    return next((one for one, families in _FAMILIES.items() if family(instance) in families), UNKNOWN)
 
 
 @lru_cache(maxsize=1)
@@ -59,6 +57,8 @@ def this_machine() -> InstructionSet:
     flags = set(_cpuinfo().get("flags", _cpuinfo().get("Features", "")).split())
     if flags & {"avx512_vnni", "avx_vnni"}:
         return VNNI
+    if {"asimddp", "i8mm"} <= flags:
+        return ARM_MATRIX
     if "asimddp" in flags or (platform.system() == "Darwin" and platform.machine() == "arm64"):
         return ARM
     return PLAIN if "avx2" in flags else UNKNOWN

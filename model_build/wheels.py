@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_build.errors import UserError
+from model_build.instances import is_arm
 
 if TYPE_CHECKING:
     from model_build.spec import Spec
@@ -24,8 +25,10 @@ FOLDER = "wheels"
 """In the artifact's `code`. pip looks for a relative `--find-links` beside the file that names it."""
 OPTIONS = ("--no-index", f"--find-links {FOLDER}")
 """The first lines of `code/requirements.txt` where there are wheels."""
-OLDEST_GLIBC, NEWEST_GLIBC = 5, 35
-"""2.35 is Ubuntu 22.04's, which AWS's images are made of."""
+OLDEST_GLIBC, NEWEST_GLIBC = {"x86_64": 5, "aarch64": 17}, 35
+"""Of each kind of CPU; 2.35 is Ubuntu 22.04's, which AWS's images are made of."""
+LEGACY = {"x86_64": ("2014", "2010", "1"), "aarch64": ("2014",)}
+"""Older names of such platforms."""
 
 
 def python_of(image: str) -> str | None:
@@ -40,6 +43,13 @@ def python_for(spec: Spec) -> str | None:
     return python_of(wanted[0].image) if wanted else None
 
 
+def machine_for(spec: Spec) -> str:
+    """The kind of CPU that wheels are fetched for, as their names call it."""
+    wanted = [deploy for deploy in (spec.deploy, *spec.deployments().values()) if deploy.wheels]
+    arm = any(is_arm(deploy.instance) for deploy in wanted if deploy.endpoint != "serverless")
+    return "aarch64" if arm else "x86_64"
+
+
 def constraints(lines: Iterable[str]) -> list[str]:
     """The versions installed here, of all that the lines do not pin: what these need comes in tried versions."""
     pinned = {_normal(re.split(r"[\[=]", line)[0]) for line in lines}
@@ -47,10 +57,10 @@ def constraints(lines: Iterable[str]) -> list[str]:
     return [f"{name}=={version}" for name, version in sorted(here.items()) if name not in pinned and "+" not in version]
 
 
-def fetch(lines: Sequence[str], constrained: Sequence[str], python: str, folder: Path) -> None:
+def fetch(lines: Sequence[str], constrained: Sequence[str], python: str, machine: str, folder: Path) -> None:
     """Puts the wheels of the lines, and of all that they need, into a folder. Raises UserError."""
-    platforms = [f"manylinux_2_{minor}_x86_64" for minor in range(NEWEST_GLIBC, OLDEST_GLIBC - 1, -1)]
-    platforms += [f"manylinux{old}_x86_64" for old in ("2014", "2010", "1")] + ["linux_x86_64"]
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(NEWEST_GLIBC, OLDEST_GLIBC[machine] - 1, -1)]
+    platforms += [f"manylinux{old}_{machine}" for old in LEGACY[machine]] + [f"linux_{machine}"]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python]
     command += [part for name in platforms for part in ("--platform", name)]
@@ -70,8 +80,8 @@ def fetch(lines: Sequence[str], constrained: Sequence[str], python: str, folder:
         errors = [line for line in said if line.startswith("ERROR")] or said[-1:] or ["pip says nothing"]
         raise UserError(
             f"the wheels for Python {python[0]}.{python[1:]} could not be fetched: {errors[-1]}",
-            next_step="pin versions that have wheels for Linux on x86-64 in handler.requirements, or give `image: own` "
-            "in place of deploy.network.wheels",
+            next_step=f"pin versions that have wheels for Linux on {machine} in handler.requirements, or give "
+            "`image: own` in place of deploy.network.wheels",
         )
 
 

@@ -15,14 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_build import architecture, cache, datasets, package, wheels
+from model_build import architecture, cache, datasets, graph_parts, package, wheels
 from model_build.cache import Cache, Node
 from model_build.candidates import Candidate, Step
 from model_build.errors import DISK_FULL, UserError
 from model_build.inputs import Inputs
 from model_build.passes.base import Context, InstructionSet, Model
 from model_build.progress import Progress
-from model_build.sources import SOURCES, open_module
+from model_build.sources import SOURCES, federated
 from model_build.sources.base import Wanted
 from model_build.spec import Factory, Spec
 
@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 CALIBRATION_BATCH = 16
 COMPARED_BATCH = 256
 RECORD = "model.json"
+
+
+def recorded(node: Node) -> Model:
+    """The model that a step left in a node."""
+    record = node.read_json(RECORD)
+    return Model(record["format"], node.directory, record["entry"], parts=tuple(record.get("parts", ())))
 
 
 @dataclass
@@ -120,21 +126,45 @@ class Workshop:
 
         return self.obtain(f"half of data.calibration ({number})", self.half_key(number), make)
 
-    def wheels(self, lines: Sequence[str], python: str) -> Path:
-        """The folder of the wheels that the lines of a `requirements.txt` need, for a Python such as `312`."""
+    def wheels(self, lines: Sequence[str], python: str, machine: str) -> Path:
+        """The folder of the wheels that the lines of a `requirements.txt` need, for `312` on `x86_64`, for instance."""
         constrained = wheels.constraints(lines)
 
         def make(directory: Path) -> None:
-            wheels.fetch(lines, constrained, python, directory)
+            wheels.fetch(lines, constrained, python, machine, directory)
 
-        key = cache.key("wheels", lines=list(lines), constraints=constrained, python=python)
-        return self.obtain(f"fetch wheels for Python {python[0]}.{python[1:]}", key, make).directory
+        key = cache.key("wheels", lines=list(lines), constraints=constrained, python=python, machine=machine)
+        return self.obtain(f"fetch wheels for Python {python[0]}.{python[1:]} on {machine}", key, make).directory
+
+    @cached_property
+    def trained(self) -> Node | None:
+        """The node of a source that is trained by the build, found or made once; None of any other."""
+        if self.spec.source.federated is None:
+            return None
+
+        def make(directory: Path) -> None:
+            federated.make(self.spec, self.root, directory, self.progress)
+
+        return self.obtain("train at the clients", self.inputs.source_key(), make)
+
+    def source_settings(self) -> dict[str, Any]:
+        """What opens a source that is a PyTorch module; one that is trained is trained before."""
+        if trained := self.trained:
+            return federated.settings_of(self.spec, self.root, trained)
+        return SOURCES[self.spec.source.kind].settings(self.spec, self.root)
+
+    def source_files(self) -> list[Path]:
+        """The files that hold the source's weights."""
+        if trained := self.trained:
+            return federated.files_of(trained)
+        return SOURCES[self.spec.source.kind].files(self.spec, self.root)
 
     def source(self) -> Model:
         """The source model; one that becomes ONNX as a checked node of one file."""
         source, evaluation = self.spec.source, self.spec.data.evaluation
         if source.format != "onnx":
-            return open_module(self.spec, self.root)
+            kind, settings = SOURCES[source.kind], self.source_settings()
+            return Model("pytorch", self.root, load=lambda: kind.load_module(**settings))
 
         def samples() -> Iterator[Batch]:
             if evaluation:
@@ -158,14 +188,14 @@ class Workshop:
 
         def make(directory: Path) -> None:
             result = self._run(step, self.model(before), directory)
-            record = {"format": result.format, "entry": result.entry}
+            parts = {"parts": list(result.parts)} if result.parts else {}
+            record = {"format": result.format, "entry": result.entry, **parts}
             (directory / RECORD).write_text(json.dumps(record) + "\n", encoding="utf-8")
 
         node = self.obtain(" → ".join(one.label for one in steps), step.key, make)
         if node.built:
             shutil.rmtree(self._work(step), ignore_errors=True)
-        record = node.read_json(RECORD)
-        model = Model(record["format"], node.directory, record["entry"])
+        model = recorded(node)
         if model.format != "pytorch":
             return model
         return architecture.reopened(model, self.source().load, self.root)
@@ -208,6 +238,8 @@ class Workshop:
             progress=self.progress.note,
         )
         try:
+            if model.parts:
+                return graph_parts.run(step.the_pass, step.name, model, step.config, context)
             return step.the_pass.run(model, step.config, context)
         except UserError:
             raise

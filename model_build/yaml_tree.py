@@ -78,6 +78,11 @@ def parse(text: str) -> tuple[Node | None, list[Fault]]:
         return None, [*composer.faults, _syntax_fault(error, text)]
 
 
+def events_of(text: str) -> Iterator[Any]:
+    """What the parser finds, one after the other; each knows where it stands. Raises yaml.YAMLError."""
+    return iter(yaml.parse(text, Loader=_Loader))
+
+
 class _Unreadable(Exception):
     def __init__(self, line: int, key: Key, message: str) -> None:
         self.fault = Fault(line, key, message)
@@ -87,7 +92,7 @@ class _Composer:
     """Builds the tree from the parser's events, since a loader that makes values has forgotten lines by then."""
 
     def __init__(self, text: str) -> None:
-        self.events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
+        self.events = events_of(text)
         self.faults: list[Fault] = []
         self.anchors: dict[str, Node | None] = {}
         self.aliases = 0

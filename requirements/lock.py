@@ -62,6 +62,12 @@ def main() -> None:
         apart = [option for name in shared for option in ("--no-emit-package", name)]
         torchserve = compile_set(["torchserve.in"], "-c", str(constraints), *apart, previous=before("torchserve"))
         olive = compile_set(["olive.in"], "-c", str(constraints), *apart, previous=before("olive"))
+        # Flower asks for older versions of these; everything else it shares with the main environment, which it sees.
+        older = ("packaging", "pycryptodome", "rich", "typer", "uv", "uvicorn")
+        flower = Path(folder, "flower.txt")
+        flower.write_text(re.sub(rf"^(?:{'|'.join(older)})==.*\n", "", constraints.read_text(), flags=re.M))
+        apart = [option for name in shared if name not in older for option in ("--no-emit-package", name)]
+        federated = compile_set(["federated.in"], "-c", str(flower), *apart, previous=before("federated"))
         # What LiteRT's converter adds to the build's environment, installed by --no-deps: it asks for another torch.
         built = sorted(pinned(build).keys() | pinned(torch).keys())
         overrides = Path(folder, "overrides.txt")
@@ -73,6 +79,8 @@ def main() -> None:
             ["litert.in"], "-c", str(constraints), "--override", str(overrides), *kept, previous=before("litert")
         )
         alicloud = compile_set(["alicloud.in"], "-c", str(constraints), *kept, previous=before("alicloud"))
+        silent = [*kept, "--no-emit-package", "openvino-telemetry"]
+        platforms = compile_set(["platforms.in"], "-c", str(constraints), *silent, previous=before("platforms"))
         # The peers of bench/serving.py run the same models with the same libraries; the rest is as each wants it.
         models_run_by = ("numpy", "onnxruntime", "orjson", "tokenizers")
         pins = re.findall(r"^(?:" + "|".join(models_run_by) + r")==[^\\\n]+", everything, flags=re.M)
@@ -84,7 +92,8 @@ def main() -> None:
     # Run as programs in environments of their own: they share nothing with the rest.
     programs = {name: compile_set([f"{name}.in"], previous=before(name)) for name in ("checkov", "docs")}
     sets = {"base": base, "torch": torch, "build": build, "dev": dev, "serving": serving}
-    sets |= {"torchserve": torchserve, "olive": olive, "litert": litert, "alicloud": alicloud, **programs, **peers}
+    sets |= {"torchserve": torchserve, "olive": olive, "litert": litert, "alicloud": alicloud, "platforms": platforms}
+    sets |= {"federated": federated, **programs, **peers}
     for name, text in {**sets, "uv": compile_set(["uv.in"], previous=before("uv"))}.items():
         (HERE / f"{name}.txt").write_text(HEADER + text)
         print(f"{name}.txt: {len(pinned(text))} packages")

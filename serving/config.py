@@ -18,6 +18,9 @@ from serving.errors import ModelError
 
 FORMAT = 1
 FILE = "slipway.json"
+ENCODER = "encoder.onnx"
+"""Beside the model's own file, where it is the decoder of two graphs."""
+ANSWER_KEYS = ("generated_text", "translation_text", "summary_text")
 DTYPES = ("float32", "float64", "int64", "int32", "uint8", "bool")
 
 
@@ -42,6 +45,39 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Detection:
+    score_threshold: float = 0.5
+    iou_threshold: float = 0.5
+    max_detections: int = 100
+    activation: str = "sigmoid"
+    nms: bool = True
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How an encoder–decoder model writes its answer, by the names that `transformers` has for it."""
+
+    max_new_tokens: int = 64
+    """Also the most that a request may ask for."""
+    min_new_tokens: int = 0
+    num_beams: int = 1
+    length_penalty: float = 1.0
+    early_stopping: bool | str = False
+    """True, False or `never`."""
+    no_repeat_ngram_size: int = 0
+    decoder_start_token_id: int = 0
+    pad_token_id: int = 0
+    eos_token_ids: tuple[int, ...] = (1,)
+    forced_bos_token_id: int | None = None
+    forced_eos_token_id: int | None = None
+    suppressed_tokens: tuple[int, ...] = ()
+    prefix: str = ""
+    tokenizer: str | None = None
+    """Of the answer, where it is not that of the text; relative to the configuration's directory."""
+    answer_key: str = "generated_text"
+
+
+@dataclass(frozen=True)
 class Audio:
     sample_rate: int = 16000
     seconds: float = 1.0
@@ -54,6 +90,38 @@ class Audio:
     def length(self) -> int:
         """Samples that the model takes."""
         return max(1, round(self.seconds * self.sample_rate))
+
+
+@dataclass(frozen=True)
+class Ctc:
+    """Which symbols of a CTC model stand for no text, or for a space."""
+
+    blank: int = 0
+    """Index in `labels`."""
+    word_delimiter: str = "|"
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    type: str = "number"
+    """`number`, `integer` or `category`."""
+    categories: tuple[str, ...] = ()
+    """Empty: any text is one."""
+    missing: float | int | str | None = None
+    """What the model gets where a row has no value (`nan`: that number); None refuses it."""
+
+
+@dataclass(frozen=True)
+class Tabular:
+    columns: tuple[Column, ...]
+    inputs: str = "features"
+    """`features`: one matrix; `columns`: one input for each."""
+    activation: str = "none"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
 
 
 @dataclass(frozen=True)
@@ -85,7 +153,11 @@ class ServingConfig:
     text: Text | None = None
     image: Image | None = None
     audio: Audio | None = None
+    ctc: Ctc | None = None
     tensor: Tensor | None = None
+    generation: Generation | None = None
+    detection: Detection | None = None
+    tabular: Tabular | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], directory: Path) -> ServingConfig:
@@ -143,8 +215,9 @@ class ServingConfig:
 
     def verify_files(self) -> None:
         """Compares every file with its digest; the model's own must be there. Raises ModelError."""
-        if self.model not in self.files:
-            raise ModelError(f"{FILE}: files: has no digest of {self.model}, so it cannot be trusted")
+        for needed in (self.model, *((ENCODER,) if self.generation else ())):
+            if needed not in self.files:
+                raise ModelError(f"{FILE}: files: has no digest of {needed}, so it cannot be trusted")
         for relative, expected in self.files.items():
             path = self.path(relative)
             digest = hashlib.sha256()
@@ -175,11 +248,20 @@ class _Section:
             raise ModelError(f"{FILE}: {self.prefix}{key}: must be {_WORDS[kind]}, not {value!r:.60}")
         return value
 
+    def optional(self, key: str, kind: Any) -> Any:
+        return None if self.values.get(key) is None else self.get(key, kind)
+
     def positive(self, key: str, kind: Any, default: Any) -> Any:
         value = self.get(key, kind, default)
         if not value > 0:
             raise ModelError(f"{FILE}: {self.prefix}{key}: must be above 0, not {value}")
         return value
+
+    def fraction(self, key: str, default: float) -> float:
+        value: float = self.get(key, float, default)
+        if not 0 <= value <= 1:
+            raise ModelError(f"{FILE}: {self.prefix}{key}: must be from 0 to 1, not {value}")
+        return float(value)
 
     def choice(self, key: str, allowed: tuple[str, ...], default: str) -> str:
         value: str = self.get(key, str, default)
@@ -197,6 +279,7 @@ class _Section:
 
 _WORDS: dict[Any, str] = {
     str: "a string",
+    bool: "true or false",
     int: "an integer",
     float: "a number",
     list: "a list",
@@ -206,7 +289,7 @@ _WORDS: dict[Any, str] = {
 
 def _is(value: Any, kind: Any) -> bool:
     if isinstance(value, bool):
-        return False
+        return kind is bool
     if kind is float:
         return isinstance(value, (int, float))
     if kind is list:  # tuples too: the build passes a spec's frozen sections
@@ -241,6 +324,40 @@ def _image(section: _Section) -> Image:
     return image
 
 
+def _detection(section: _Section) -> Detection:
+    return Detection(
+        score_threshold=section.fraction("score_threshold", 0.5),
+        iou_threshold=section.fraction("iou_threshold", 0.5),
+        max_detections=section.positive("max_detections", int, 100),
+        activation=section.choice("activation", ("sigmoid", "softmax"), "sigmoid"),
+        nms=section.get("nms", bool, True),
+    )
+
+
+def _generation(section: _Section) -> Generation:
+    ends = section.items("eos_token_ids", int, (1,))
+    early = section.values.get("early_stopping", False)
+    if early not in (True, False, "never") or not ends:
+        raise ModelError(f"{FILE}: generation: needs eos_token_ids, and an early_stopping of true, false or never")
+    return Generation(
+        max_new_tokens=section.positive("max_new_tokens", int, 64),
+        min_new_tokens=section.get("min_new_tokens", int, 0),
+        num_beams=section.positive("num_beams", int, 1),
+        length_penalty=float(section.get("length_penalty", float, 1.0)),
+        early_stopping=early,
+        no_repeat_ngram_size=section.get("no_repeat_ngram_size", int, 0),
+        decoder_start_token_id=section.get("decoder_start_token_id", int, 0),
+        pad_token_id=section.get("pad_token_id", int, 0),
+        eos_token_ids=ends,
+        forced_bos_token_id=section.optional("forced_bos_token_id", int),
+        forced_eos_token_id=section.optional("forced_eos_token_id", int),
+        suppressed_tokens=section.items("suppressed_tokens", int, ()),
+        prefix=section.get("prefix", str, ""),
+        tokenizer=section.optional("tokenizer", str),
+        answer_key=section.choice("answer_key", ANSWER_KEYS, "generated_text"),
+    )
+
+
 def _audio(section: _Section) -> Audio:
     audio = Audio(
         sample_rate=section.positive("sample_rate", int, 16000),
@@ -253,6 +370,43 @@ def _audio(section: _Section) -> Audio:
     if audio.features == "log_mel" and audio.window > audio.length:
         raise ModelError(f"{FILE}: audio.window: {audio.window} samples are longer than the clip's {audio.length}")
     return audio
+
+
+def _ctc(section: _Section) -> Ctc:
+    ctc = Ctc(blank=section.get("blank", int, 0), word_delimiter=section.get("word_delimiter", str, "|"))
+    if ctc.blank < 0:
+        raise ModelError(f"{FILE}: ctc.blank: must not be below 0, but is {ctc.blank}")
+    return ctc
+
+
+def _tabular(section: _Section) -> Tabular:
+    columns = []
+    for index, values in enumerate(section.get("columns", list)):
+        if not isinstance(values, Mapping):
+            raise ModelError(f"{FILE}: tabular.columns[{index}]: must be an object")
+        columns.append(_column(_Section(values, f"tabular.columns[{index}]")))
+    if not columns or len({column.name for column in columns}) != len(columns):
+        raise ModelError(f"{FILE}: tabular.columns: needs at least one column, each with a name of its own")
+    tabular = Tabular(
+        columns=tuple(columns),
+        inputs=section.choice("inputs", ("features", "columns"), "features"),
+        activation=section.choice("activation", ("none", "softmax"), "none"),
+    )
+    open_ended = [column.name for column in columns if column.type == "category" and not column.categories]
+    if tabular.inputs == "features" and open_ended:
+        raise ModelError(f"{FILE}: tabular: {open_ended[0]} needs categories, whose places the features hold")
+    return tabular
+
+
+def _column(section: _Section) -> Column:
+    kind = section.choice("type", ("number", "integer", "category"), "number")
+    if kind == "number" and section.values.get("missing") == "nan":
+        missing: Any = "nan"
+    else:
+        missing = section.optional("missing", {"number": float, "integer": int, "category": str}[kind])
+    return Column(
+        name=section.get("name", str), type=kind, categories=section.items("categories", str, ()), missing=missing
+    )
 
 
 def _tensor(section: _Section) -> Tensor:
@@ -275,5 +429,11 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "image-classification": {"image": _image},
     "audio-classification": {"audio": _audio},
     "tensor": {"tensor": _tensor},
+    "object-detection": {"image": _image, "detection": _detection},
+    "tabular": {"tabular": _tabular},
+    "text-embedding": {"text": _text},
+    "token-classification": {"text": _text},
+    "speech-recognition": {"audio": _audio, "ctc": _ctc},
+    "text-generation": {"text": _text, "generation": _generation},
 }
 """Task → the keys that configure it, each with what reads it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from serving import json_lines
 from serving.config import ServingConfig
 from serving.cores import usable_cores
 from serving.errors import ModelError, RequestError
 from serving.tasks import TASKS
 from serving.tasks.arrays import Buffers, npy_parts, safetensors_parts
-from serving.tasks.request import JSON, NPY, SAFETENSORS, Body, Request
+from serving.tasks.request import EVENT_STREAM, JSON, JSON_LINES, NPY, SAFETENSORS, Body, Request
 
 if TYPE_CHECKING:
     from serving.tasks import Task
@@ -36,28 +37,43 @@ class Model:
     config: ServingConfig
     task: Task
     session: Any
-    """An `onnxruntime.InferenceSession`, or for a `.tflite` a `serving.litert.Session`."""
+    """An `onnxruntime.InferenceSession`, for a `.tflite` a `serving.litert.Session`, for a model of two graphs a
+    `serving.generation.Session`."""
 
 
 def model_fn(model_dir: str, context: Any = None) -> Model:
     """Verifies and loads the unpacked artifact. Raises ModelError, naming the file."""
     config = _config(str(model_dir))
     config.verify_files()
-    session = open_session(config.path(config.model), thread_count())
+    session = open_model(config, config.path(config.model), thread_count())
     task = TASKS[config.task]
     _check_names(config, "inputs", set(task.input_axes(config)), {one.name for one in session.get_inputs()})
     _check_names(config, "outputs", set(task.output_names(config)), {one.name for one in session.get_outputs()})
     return Model(config, task, session)
 
 
-def input_fn(body: Body, content_type: str | None, context: Any = None) -> Request:
-    """Decodes a request. The artifact is the one that `context` names, else the container's. Raises RequestError."""
+def input_fn(body: Body, content_type: str | None, context: Any = None) -> Request | json_lines.Lines:
+    """Decodes a request, or one on each line of JSON Lines. The artifact is the one that `context` names, else the
+    container's. Raises RequestError.
+    """
     config = _config(_directory(context))
-    return TASKS[config.task].decode_request(body, content_type, config)
+    task = TASKS[config.task]
+    if json_lines.sent(content_type):
+        return json_lines.decode(body, lambda line: _whole(task.decode_request(line, JSON, config)))
+    return task.decode_request(body, content_type, config)
 
 
-def predict_fn(data: Request, model: Model) -> Any:
-    """One forward pass over the request's samples; returns what the client gets, arrays not yet encoded."""
+def predict_fn(data: Request | json_lines.Lines, model: Model) -> Any:
+    """One forward pass over the request's samples; returns what the client gets, arrays not yet encoded.
+
+    Of JSON Lines, `json_lines.Answers`, in as few passes as the model bears. Of a request for a stream, its parts as
+    they come to be.
+    """
+    if isinstance(data, json_lines.Lines):
+        together = (lambda requests: predict_all(requests, model)) if takes_batches(model) else None
+        return json_lines.answered(data, model.task.batch_key, together, lambda request: predict_fn(request, model))
+    if data.parameters.get("stream"):
+        return model.task.stream(model.session, data, model.config)
     outputs = run(model, data.samples)
     return model.task.answer(outputs, data, model.config)
 
@@ -94,8 +110,11 @@ def takes_batches(model: Model) -> bool:
 
 
 def output_fn(prediction: Any, accept: str | None) -> bytes:
-    """Encodes an answer as JSON, or its arrays as `.npy` or safetensors where asked. Raises RequestError (406)."""
-    return b"".join(encode(prediction, negotiate(accept)))
+    """Encodes an answer as JSON or JSON Lines, or its arrays as `.npy` or safetensors where asked.
+
+    A stream is put together: AWS's toolkits send whole answers. Raises RequestError (406).
+    """
+    return b"".join(prediction if isinstance(prediction, Iterator) else encode(prediction, negotiate(accept)))
 
 
 def encode(prediction: Any, kind: str) -> Buffers:
@@ -104,8 +123,12 @@ def encode(prediction: Any, kind: str) -> Buffers:
     Raises RequestError (406).
     """
     if kind == JSON:
-        return [orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain)]
-    outputs = prediction.get("outputs") if isinstance(prediction, dict) else None
+        return [_json(prediction)]
+    if kind == JSON_LINES:
+        return [b"\n".join(map(_json, prediction if isinstance(prediction, json_lines.Answers) else [prediction]))]
+    outputs: Any = prediction.get("outputs") if isinstance(prediction, dict) else None
+    if isinstance(prediction, np.ndarray):
+        outputs = {"output": prediction}
     if not outputs:
         raise RequestError(406, f"{kind} holds arrays, and this answer is none; accept {JSON}")
     if kind == SAFETENSORS:
@@ -115,17 +138,20 @@ def encode(prediction: Any, kind: str) -> Buffers:
     return npy_parts(next(iter(outputs.values())))
 
 
-def negotiate(accept: str | None) -> str:
-    """The media type to answer with: the first of an Accept header that can be given. Raises RequestError (406)."""
-    if not accept:
-        return JSON
+def negotiate(accept: str | None, content_type: str | None = None) -> str:
+    """The media type to answer with: the first of an Accept header that can be given. Raises RequestError (406).
+
+    Where that says nothing, JSON Lines are answered by JSON Lines, and everything else by JSON.
+    """
+    if not accept or accept == "*/*":
+        return JSON_LINES if json_lines.sent(content_type) else JSON
     for part in accept.split(","):
         wanted = part.partition(";")[0].strip().lower()
-        if wanted in (NPY, SAFETENSORS):
+        if wanted in (NPY, SAFETENSORS, JSON_LINES):
             return wanted
-        if wanted in (JSON, "*/*", "application/*", ""):
+        if wanted in (JSON, EVENT_STREAM, "*/*", "application/*", ""):  # a request asks for a stream in its body
             return JSON
-    raise RequestError(406, f"answers are {JSON}, {NPY} or {SAFETENSORS}, not {accept[:100]}")
+    raise RequestError(406, f"answers are {JSON}, {JSON_LINES}, {NPY} or {SAFETENSORS}, not {accept[:100]}")
 
 
 def thread_count() -> int:
@@ -149,6 +175,15 @@ def _config(directory: str) -> ServingConfig:
 def _directory(context: Any) -> str:
     properties = getattr(context, "system_properties", None) or {}
     return str(properties.get("model_dir") or os.environ.get("SM_MODEL_DIR", DEFAULT_DIRECTORY))
+
+
+def open_model(config: ServingConfig, path: Path, threads: int) -> Any:
+    """The session that runs the task's model, whose main file is `path`. Raises ModelError."""
+    if config.generation is None:
+        return open_session(path, threads)
+    from serving.generation import Session
+
+    return Session(path, threads, config.generation)
 
 
 def open_session(path: Path, threads: int) -> Any:
@@ -176,6 +211,16 @@ def _check_names(config: ServingConfig, kind: str, wanted: set[str], found: set[
             f"{config.path(config.model)}: its {kind} are {', '.join(sorted(found))}, "
             f"but the task {config.task} needs {', '.join(sorted(wanted))}"
         )
+
+
+def _whole(request: Request) -> Request:
+    if request.parameters.get("stream"):
+        raise RequestError(400, "stream: JSON Lines are answered as a whole")
+    return request
+
+
+def _json(prediction: Any) -> bytes:
+    return orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain)
 
 
 def _plain(value: Any) -> Any:

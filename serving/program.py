@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from serving import handler
 from serving.errors import ModelError
 from serving.tasks.arrays import Buffers
-from serving.tasks.request import JSON, MAX_SAMPLES, Request
+from serving.tasks.request import EVENT_STREAM, JSON, MAX_SAMPLES, Request
 
 Answer = tuple["Buffers | Iterator[Any]", str]
 """The parts of a body, or an iterator that gives them as they come to be (a stream), and its media type."""
@@ -45,7 +45,7 @@ class Program:
 
     def respond(self, call: Call) -> Answer:
         """One request to its answer. Raises RequestError, or whatever the model's code does."""
-        chosen = self._answer_type(call.accept)
+        chosen = self._answer_type(call)
         if self.transform_fn is not None:
             return _answer(self.transform_fn(self.model, call.body, call.content_type, chosen), chosen)
         data = self.input_fn(call.body, call.content_type)
@@ -59,7 +59,7 @@ class Program:
         groups: dict[Hashable, list[tuple[int, Request, str]]] = {}
         for index, call in enumerate(calls):
             try:
-                chosen = self._answer_type(call.accept)
+                chosen = self._answer_type(call)
                 data = self.input_fn(call.body, call.content_type)
                 if isinstance(data, Request):
                     groups.setdefault(self.model.task.batch_key(data), []).append((index, data, chosen))
@@ -96,14 +96,16 @@ class Program:
 
     def _encode(self, prediction: Any, chosen: str) -> Answer:
         if self.output_fn is handler.output_fn:
+            if isinstance(prediction, Iterator):
+                return prediction, EVENT_STREAM
             return handler.encode(prediction, chosen), chosen
         return _answer(self.output_fn(prediction, chosen), chosen)
 
-    def _answer_type(self, accept: str | None) -> str:
+    def _answer_type(self, call: Call) -> str:
         """What `output_fn` is asked for: our own knows some media types, a model's own may know any."""
         if self.transform_fn is None and self.output_fn is handler.output_fn:
-            return handler.negotiate(accept)
-        return JSON if accept in (None, "", "*/*") else str(accept)
+            return handler.negotiate(call.accept, call.content_type)
+        return JSON if call.accept in (None, "", "*/*") else str(call.accept)
 
 
 _FUNCTIONS = ("model_fn", "input_fn", "predict_fn", "output_fn")

@@ -22,8 +22,9 @@ from typing import Any, TextIO
 
 from serving import handler, metrics
 from serving.batching import Batcher
-from serving.connection import Connection, Exchange
+from serving.connection import Connection
 from serving.errors import RequestError
+from serving.exchange import Exchange
 from serving.program import Answer, Program
 from serving.settings import Settings
 

@@ -59,7 +59,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def read(options: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of a command line (a namespace that `add_flags` filled). Raises ModelError, naming the variable."""
-    values: dict[str, Any] = {}
+    values = _of_batch_transform(environment)
     for one in fields(Settings):
         variable = PREFIX + one.name.upper()
         given = getattr(options, one.name, None)
@@ -69,6 +69,19 @@ def read(options: argparse.Namespace, environment: Mapping[str, str] = os.enviro
             continue
         values[one.name] = _checked(source, given, one.metadata["least"], one.metadata["choices"])
     return Settings(**values)
+
+
+def _of_batch_transform(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What stands in for the defaults where SageMaker says that this is a batch transform, whose requests are large and
+    wait for nobody (https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-batch-code.html).
+    """
+    if environment.get("SAGEMAKER_BATCH") != "true":
+        return {}
+    values: dict[str, Any] = {"request_seconds": 3600, "objective_ms": 3_600_000, "body_seconds": 3600}
+    megabytes = environment.get("SAGEMAKER_MAX_PAYLOAD_IN_MB", "")
+    if megabytes.isdecimal() and int(megabytes):
+        values["max_body_mb"] = int(megabytes)
+    return values
 
 
 def _checked(source: str, given: str, least: int, choices: tuple[str, ...]) -> int | str:

@@ -31,7 +31,10 @@ def predict(runtime: Any, endpoint_name: str, body: bytes, kind: str) -> Any:
         )
     except ClientError as error:
         said = error.response.get("OriginalMessage") or error.response["Error"].get("Message", "")
-        raise UserError(f"{endpoint_name}: {error.response['Error']['Code']}: {said}") from None
+        raise UserError(
+            f"{endpoint_name}: {error.response['Error']['Code']}: {said}",
+            next_step="deploy what is built: slipway up, or slipway deploy on AWS" if "not found" in str(said) else "",
+        ) from None
     except BotoCoreError as error:
         raise UserError(
             f"{endpoint_name}: {error}", next_step="is the endpoint's cloud reachable? slipway local status"
@@ -64,5 +67,7 @@ def answered(answer: Any, width: int = 60) -> str:
         first = first[0]
     if isinstance(first, dict) and {"label", "score"} <= first.keys():
         return f"{first['label']} ({first['score']:.3f})"
+    if isinstance(first, dict) and len(first) == 1 and isinstance(text := next(iter(first.values())), str):
+        return text if len(text) <= width else text[: width - 1] + "…"
     line = json.dumps(answer, ensure_ascii=False)
     return line if len(line) <= width else line[: width - 1] + "…"

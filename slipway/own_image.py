@@ -16,7 +16,8 @@ from slipway.console import Console
 from slipway.stacks import StackFile
 
 PROGRAMS = ("docker", "podman")
-PLATFORM = "linux/amd64"  # what SageMaker's Intel and AMD instances run
+PLATFORMS = {False: "linux/amd64", True: "linux/arm64"}
+"""Whether instances are Arm → what they run."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,14 @@ class Destination:
     region: str
     repository: str
     tag: str
+    arm: bool = False
 
     @property
     def uri(self) -> str:
         return f"{registry(self.account, self.region)}/{self.repository}:{self.tag}"
 
 
-def destination(stack: StackFile) -> Destination:
+def destination(stack: StackFile, arm: bool = False) -> Destination:
     """Raises UserError where the stack's file does not say where its repository is, or this is no checkout."""
     if stack.name == "local":
         raise UserError("the local stack runs the server as processes, so there is no image to push", "give --env ENV")
@@ -42,13 +44,13 @@ def destination(stack: StackFile) -> Destination:
             raise UserError(
                 f"Pulumi.{stack.name}.yaml names no {key}", f"run: pulumi config set slipway:{key} … -s {stack.name}"
             )
-    return Destination(stack.account, stack.region, own_image.repository_name(stack.name), current_tag())
+    return Destination(stack.account, stack.region, own_image.repository_name(stack.name), current_tag(arm), arm)
 
 
-def current_tag() -> str:
+def current_tag(arm: bool = False) -> str:
     """Raises UserError."""
     try:
-        return own_image.tag()
+        return own_image.tag(arm=arm)
     except own_image.NoServingCodeError as error:
         raise UserError(str(error)) from None
 
@@ -64,18 +66,19 @@ def container_program() -> str:
     )
 
 
-def build(program: str, uri: str, console: Console) -> None:
+def build(program: str, uri: str, console: Console, arm: bool = False) -> None:
     """Builds the image of this checkout. Raises UserError with what the program said."""
     with console.step(f"image {uri}"):
         dockerfile = own_image.CODE / own_image.DOCKERFILE
-        _run([program, "build", "--platform", PLATFORM, "--file", str(dockerfile), "--tag", uri, str(own_image.CODE)])
+        command = [program, "build", "--platform", PLATFORMS[arm], "--file", str(dockerfile), "--tag", uri]
+        _run([*command, str(own_image.CODE)])
 
 
 def push(program: str, where: Destination, ecr: Any, console: Console) -> bool:
     """Builds and pushes where the repository lacks the tag; False where it has it. Raises UserError."""
     if _pushed(where, ecr):
         return False
-    build(program, where.uri, console)
+    build(program, where.uri, console, where.arm)
     with console.step("push"):
         token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
         user, _, password = base64.b64decode(token).decode().partition(":")

@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import itertools
-import json
 import math
 import shutil
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,18 +22,14 @@ from localcloud.traffic.arrivals import Curve, arrivals
 from localcloud.traffic.open_loop import Answered, OpenLoop
 from model_build.errors import UserError
 from slipway.console import Console
-from slipway.local import CREDENTIALS, Local, client, mendable
-from slipway.rehearse_fault import Fault, bad_version
+from slipway.local import CREDENTIALS, Local, mendable
+from slipway.rehearse_fault import Fault
 from slipway.rehearse_profile import Profile
+from slipway.rehearse_stage import NEW, UNSETTLED, Stage
 
 SAMPLE_SECONDS = 0.25
-START_SECONDS = 300.0
-CAPACITY_SECONDS = 2.0
-CAPACITY_CLIENTS = 4
 # Of the clock, after the traffic's end: a rollout that has not settled by then is told as it is.
 PATIENCE_SECONDS = 4 * 3600.0
-UNSETTLED = ("Creating", "Updating", "RollingBack")
-NEW = "rehearsed"
 
 
 @dataclass(frozen=True)
@@ -92,7 +86,7 @@ class Rehearsal:
 def rehearse(local: Local, plan: Plan, console: Console) -> Rehearsal:
     """Raises UserError where there is no such endpoint, or it cannot be rehearsed."""
     with _copied(local, plan, console) as cloud:
-        stage = _Stage(cloud, plan)
+        stage = Stage(cloud, plan)
         with console.step(f"{plan.endpoint} starts in the copy"):
             stage.await_service()
             stage.check()
@@ -110,7 +104,7 @@ def rehearse(local: Local, plan: Plan, console: Console) -> Rehearsal:
             console.note(
                 f"{clock_text(rehearsal.curve.duration)} of traffic in {wall:.0f} s, and until the rollout ends"
             )
-            asyncio.run(stage.play(rehearsal))
+            asyncio.run(_play(stage, rehearsal))
         return rehearsal
 
 
@@ -141,251 +135,66 @@ def _copied(local: Local, plan: Plan, console: Console) -> Iterator[str]:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-class _Stage:
-    """The endpoint in the copy."""
+async def _play(stage: Stage, rehearsal: Rehearsal) -> None:
+    """Traffic and, in its midst, the update; what is seen of both goes into the rehearsal."""
+    plan, curve = rehearsal.plan, rehearsal.curve
+    started, clock = time.perf_counter(), (await asyncio.to_thread(stage.status))["clock"]
+    over = asyncio.Event()
+    # The server tells the newest ones alone.
+    events: set[tuple[float, str]] = set()
 
-    def __init__(self, cloud: str, plan: Plan) -> None:
-        self._cloud = cloud
-        self._plan = plan
-        self._sagemaker = client("sagemaker", cloud)
-        self._scaling = client("application-autoscaling", cloud)
+    def now() -> float:
+        return (time.perf_counter() - started) * plan.speed
 
-    def await_service(self) -> None:
-        end = time.monotonic() + START_SECONDS
-        while (described := self._describe())["EndpointStatus"] in UNSETTLED:
-            if time.monotonic() > end:
-                raise UserError(f"{self._plan.endpoint} did not start within {START_SECONDS:g} s")
-            time.sleep(0.1)
-        if described["EndpointStatus"] != "InService":
-            raise UserError(
-                f"{self._plan.endpoint} is {described['EndpointStatus']}: {described.get('FailureReason', '')}",
-                next_step="mend it and deploy it again: slipway up",
-            )
+    def note(status: dict[str, Any]) -> None:
+        events.update((moment - clock, what) for moment, what in status["events"] if moment >= clock)
 
-    def check(self) -> None:
-        if "AsyncInferenceConfig" in self._describe():
-            raise UserError(
-                f"{self._plan.endpoint} is asynchronous, and a rehearsal asks real-time endpoints",
-                next_step="give the name of another model",
-            )
+    async def watch() -> None:
+        while not over.is_set():
+            status = await asyncio.to_thread(stage.status)
+            replicas = sum(len(variant["replicas"]) for variant in status["variants"])
+            at = status["clock"] - clock
+            note(status)
+            rate = curve.rate(at)
+            wanted = max(1, math.ceil(rate / rehearsal.capacity - 1e-9))
+            rehearsal.moments.append(Moment(at, replicas, wanted, rate))
+            await asyncio.sleep(SAMPLE_SECONDS)
 
-    def _describe(self) -> dict[str, Any]:
-        described: dict[str, Any] = self._sagemaker.describe_endpoint(EndpointName=self._plan.endpoint)
-        return described
-
-    def _status(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self._cloud}/_slipway/status", timeout=30) as answer:  # noqa: S310 — loopback
-            status = json.load(answer)
-        (endpoint,) = (one for one in status["endpoints"] if one["name"] == self._plan.endpoint)
-        return {**endpoint, "clock": status["server"]["clock"]}
-
-    async def measure_capacity(self) -> float:
-        """Requests a second that one replica answers to a few clients without pause. Raises UserError."""
-        import aiohttp
-
-        port = next(replica["port"] for variant in self._status()["variants"] for replica in variant["replicas"])
-        url, headers = f"http://127.0.0.1:{port}/invocations", self._headers
-        counts, failures = [0] * CAPACITY_CLIENTS, []
-
-        async def ask(session: aiohttp.ClientSession, number: int, end: float) -> None:
-            while time.perf_counter() < end:
-                async with session.post(url, data=self._plan.body, headers=headers) as response:
-                    content = await response.read()
-                if response.status != 200:
-                    failures.append(content.decode(errors="replace")[:300])
-                    return
-                counts[number] += 1
-
-        async with aiohttp.ClientSession() as session:
-            # What the first request has to do once is no part of it.
-            for seconds in (0.3, CAPACITY_SECONDS):
-                counts[:] = [0] * CAPACITY_CLIENTS
-                end = time.perf_counter() + seconds
-                await asyncio.gather(*(ask(session, number, end) for number in range(CAPACITY_CLIENTS)))
-        if failures:
-            raise UserError(
-                f"{self._plan.endpoint} refuses the sample: {failures[0]}", next_step="give another with --sample FILE"
-            )
-        return max(1.0, sum(counts) / CAPACITY_SECONDS)
-
-    @property
-    def _headers(self) -> dict[str, str]:
-        return {"content-type": self._plan.content_type, "accept": "application/json"}
-
-    # --- policies -------------------------------------------------------------------------------------------------
-
-    def _scaling_policies(self) -> list[dict[str, Any]]:
-        found = self._scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
-        return list(found)
-
-    def target(self) -> float | None:
-        """Requests a second that the endpoint's scaling policy wants one replica to carry; None where none says so."""
-        for policy in self._scaling_policies():
-            config = policy.get("TargetTrackingScalingPolicyConfiguration", {})
-            metric = config.get("PredefinedMetricSpecification", {}).get("PredefinedMetricType", "")
-            if metric == "SageMakerVariantInvocationsPerInstance":
-                return float(config["TargetValue"]) / 60
-        return None
-
-    def policies(self) -> dict[str, Any]:
-        """What the endpoint was provisioned with."""
-        targets = self._scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
-        return {
-            "deployment": self._describe().get("LastDeploymentConfig"),
-            "instances": [[one["MinCapacity"], one["MaxCapacity"]] for one in targets],
-            "scaling": [policy["PolicyName"] for policy in self._scaling_policies()],
-        }
-
-    # --- the new version ------------------------------------------------------------------------------------------
-
-    def make_version(self) -> None:
-        """A configuration beside the present one, of models that are made anew, with the fault where there is one."""
-        sagemaker = self._sagemaker
-        described = sagemaker.describe_endpoint_config(EndpointConfigName=self._describe()["EndpointConfigName"])
-        config = {name: value for name, value in described.items() if name in _CONFIG_MEMBERS}
-        for number, variant in enumerate(config["ProductionVariants"], start=1):
-            found = sagemaker.describe_model(ModelName=variant["ModelName"])
-            model = {name: value for name, value in found.items() if name in _MODEL_MEMBERS}
-            if self._plan.fault is not None:
-                model["PrimaryContainer"] = self._with_fault(found["PrimaryContainer"], self._plan.fault)
-            variant["ModelName"] = f"{NEW}-{number}"
-            sagemaker.create_model(ModelName=variant["ModelName"], **model)
-        sagemaker.create_endpoint_config(EndpointConfigName=NEW, **config)
-
-    def point_alarms(self) -> None:
-        """Alarms of the deployment policy that watch the present configuration by its name watch the new one instead.
-
-        The infra program does the same before it moves an endpoint.
-        """
-        deployment = self._describe().get("LastDeploymentConfig", {})
-        names = [alarm["AlarmName"] for alarm in deployment.get("AutoRollbackConfiguration", {}).get("Alarms", [])]
-        if not names:
-            return
-        present, cloudwatch = self._describe()["EndpointConfigName"], client("cloudwatch", self._cloud)
-        for alarm in cloudwatch.describe_alarms(AlarmNames=names)["MetricAlarms"]:
-            queries = [query["MetricStat"]["Metric"] for query in alarm.get("Metrics", []) if "MetricStat" in query]
-            dimensions = [one for metric in (alarm, *queries) for one in metric.get("Dimensions", [])]
-            for dimension in dimensions:
-                if (dimension["Name"], dimension["Value"]) == ("EndpointConfigName", present):
-                    dimension["Value"] = NEW
-            cloudwatch.put_metric_alarm(
-                **{key: value for key, value in alarm.items() if key in _ALARM_MEMBERS and value not in ([], None)}
-            )
-
-    def _with_fault(self, container: dict[str, Any], fault: Fault) -> dict[str, Any]:
-        address = container.get("ModelDataUrl")
-        if address is None:
-            raise UserError("a bad version is made of an artifact in one object of S3, and this model has a folder")
-        bucket, _, key = address.removeprefix("s3://").partition("/")
-        s3 = client("s3", self._cloud)
-        artifact = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-        s3.put_object(Bucket=bucket, Key=f"{NEW}/model.tar.gz", Body=bad_version(artifact, fault))
-        return {**container, "ModelDataUrl": f"s3://{bucket}/{NEW}/model.tar.gz"}
-
-    def _update(self) -> bool:
-        """Begins the rollout; False where AWS refuses it since the endpoint is being scaled. Raises UserError."""
-        from botocore.exceptions import ClientError
-
-        deployment = self._describe().get("LastDeploymentConfig")
-        more = {"DeploymentConfig": deployment} if deployment else {}
-        try:
-            # The count that scaling came to is kept, as the infra program does.
-            self._sagemaker.update_endpoint(
-                EndpointName=self._plan.endpoint, EndpointConfigName=NEW, RetainAllVariantProperties=True, **more
-            )
-        except ClientError as error:
-            said = error.response["Error"].get("Message", "")
-            if "in-progress" in said:
-                return False
-            raise UserError(
-                f"{self._plan.endpoint} cannot be updated: {said}",
-                next_step="change deploy.rollout or deploy.instances in the spec, then: slipway up",
-            ) from None
-        return True
-
-    # --- the play -------------------------------------------------------------------------------------------------
-
-    async def play(self, rehearsal: Rehearsal) -> None:
-        plan, curve = self._plan, rehearsal.curve
-        started, clock = time.perf_counter(), (await asyncio.to_thread(self._status))["clock"]
-        over = asyncio.Event()
-        # The server tells the newest ones alone.
-        events: set[tuple[float, str]] = set()
-
-        def now() -> float:
-            return (time.perf_counter() - started) * plan.speed
-
-        def note(status: dict[str, Any]) -> None:
-            events.update((moment - clock, what) for moment, what in status["events"] if moment >= clock)
-
-        async def watch() -> None:
-            while not over.is_set():
-                status = await asyncio.to_thread(self._status)
-                replicas = sum(len(variant["replicas"]) for variant in status["variants"])
-                at = status["clock"] - clock
-                note(status)
-                rate = curve.rate(at)
-                wanted = max(1, math.ceil(rate / rehearsal.capacity - 1e-9))
-                rehearsal.moments.append(Moment(at, replicas, wanted, rate))
-                await asyncio.sleep(SAMPLE_SECONDS)
-
-        async def roll_out() -> None:
-            while (left := _seconds(plan.profile.rollout_at) - now()) > 0:
-                await asyncio.sleep(left / plan.speed)
+    async def roll_out() -> None:
+        while (left := _seconds(plan.profile.rollout_at) - now()) > 0:
+            await asyncio.sleep(left / plan.speed)
+        rehearsal.began = now()
+        while not await asyncio.to_thread(stage.update):
+            await asyncio.sleep(0.02)
             rehearsal.began = now()
-            while not await asyncio.to_thread(self._update):
-                await asyncio.sleep(0.02)
-                rehearsal.began = now()
-            while now() < curve.duration + PATIENCE_SECONDS:
-                described = await asyncio.to_thread(self._describe)
-                if described["EndpointStatus"] not in UNSETTLED:
-                    rehearsal.settled = now()
-                    rehearsal.outcome = _outcome(described)
-                    break
-                await asyncio.sleep(0.1)
-            while now() < curve.duration:
-                await asyncio.sleep(min(0.5, (curve.duration - now()) / plan.speed))
+        while now() < curve.duration + PATIENCE_SECONDS:
+            described = await asyncio.to_thread(stage.describe)
+            if described["EndpointStatus"] not in UNSETTLED:
+                rehearsal.settled = now()
+                rehearsal.outcome = _outcome(described)
+                break
+            await asyncio.sleep(0.1)
+        while now() < curve.duration:
+            await asyncio.sleep(min(0.5, (curve.duration - now()) / plan.speed))
 
-        load = OpenLoop(f"{self._cloud}/endpoints/{plan.endpoint}/invocations", plan.body, self._headers)
-        rehearsal.answers = load.answers
-        moments = arrivals(curve, plan.speed, plan.profile.seed, plan.profile.arrivals == "even")
-        watching = asyncio.create_task(watch())
-        sending = asyncio.create_task(load.run(moments, over.is_set))
-        try:
-            await roll_out()
-        finally:
-            over.set()
-            await asyncio.gather(watching, sending)
-        rehearsal.late = load.late
-        status = await asyncio.to_thread(self._status)
-        note(status)
-        rehearsal.rollout = sorted(events)
-        failures = [what.partition(": ")[2] for _, what in rehearsal.rollout if what.startswith("RollingBack: ")]
-        rehearsal.reason = failures[-1] if failures else ""
-        done = [one for one in status["scaling"]["activities"] if one["before"] != one["after"]]
-        rehearsal.scaling = [(one["moment"] - clock, one["before"], one["after"], one["why"]) for one in reversed(done)]
-
-
-_CONFIG_MEMBERS = ("ProductionVariants", "ShadowProductionVariants", "DataCaptureConfig", "KmsKeyId")
-_ALARM_MEMBERS = (
-    "AlarmName",
-    "AlarmDescription",
-    "ActionsEnabled",
-    "MetricName",
-    "Namespace",
-    "Statistic",
-    "ExtendedStatistic",
-    "Dimensions",
-    "Period",
-    "Unit",
-    "EvaluationPeriods",
-    "DatapointsToAlarm",
-    "Threshold",
-    "ComparisonOperator",
-    "TreatMissingData",
-    "Metrics",
-)
-_MODEL_MEMBERS = ("PrimaryContainer", "ExecutionRoleArn", "VpcConfig", "EnableNetworkIsolation")
+    load = OpenLoop(stage.url, plan.body, stage.headers)
+    rehearsal.answers = load.answers
+    moments = arrivals(curve, plan.speed, plan.profile.seed, plan.profile.arrivals == "even")
+    watching = asyncio.create_task(watch())
+    sending = asyncio.create_task(load.run(moments, over.is_set))
+    try:
+        await roll_out()
+    finally:
+        over.set()
+        await asyncio.gather(watching, sending)
+    rehearsal.late = load.late
+    status = await asyncio.to_thread(stage.status)
+    note(status)
+    rehearsal.rollout = sorted(events)
+    failures = [what.partition(": ")[2] for _, what in rehearsal.rollout if what.startswith("RollingBack: ")]
+    rehearsal.reason = failures[-1] if failures else ""
+    done = [one for one in status["scaling"]["activities"] if one["before"] != one["after"]]
+    rehearsal.scaling = [(one["moment"] - clock, one["before"], one["after"], one["why"]) for one in reversed(done)]
 
 
 def _outcome(described: dict[str, Any]) -> str:

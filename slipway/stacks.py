@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ class StackFile:
     """`aws`, or `local` for a rehearsal on this machine."""
     secrets_provider: str = ""
     """What encrypts the stack's secrets; empty where that is a passphrase."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    builds: Mapping[str, Any] = field(default_factory=dict)
+    """`slipway:builds` as it stands there: `slipway.remote` judges it."""
 
 
 def names(root: Path) -> list[str]:
@@ -64,4 +68,13 @@ def read(root: Path, name: str) -> StackFile:
         tuple(str(one) for one in models),
         str(values.get("cloud") or "aws"),
         str(content.get("secretsprovider") or ""),
+        {str(key): str(value) for key, value in _mapping(path, values, "tags").items()},
+        _mapping(path, values, "builds"),
     )
+
+
+def _mapping(path: Path, values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = values.get(key) or {}
+    if not isinstance(found, dict):
+        raise UserError(f"{path.name}: {PREFIX}{key} is no mapping", "docs/aws.md shows one")
+    return found

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from stores.address import Address
 from stores.store import Moved, Stat, StoreError, untold
@@ -57,6 +57,10 @@ class BucketStore(ABC):
     """Parts that move at the same time. As many are in memory, and as many again that are done out of turn."""
 
     scheme = ""
+    taken: ClassVar[frozenset[str]]
+    """The service's codes for a name that something has."""
+    outdated: ClassVar[frozenset[str]]
+    """Its codes for an upload that is not what it was."""
 
     @property
     def url(self) -> str:
@@ -148,6 +152,26 @@ class BucketStore(ABC):
         found = [*self._uploads(key)]
         return found[-1] if found else None
 
+    def _unless_taken(self, write: Callable[[], object]) -> bool:
+        """Writes on a condition; False where the name was not free."""
+        try:
+            write()
+        except Exception as error:
+            if self._code(error) in self.taken:
+                return False
+            raise
+        return True
+
+    @contextmanager
+    def _current(self) -> Iterator[None]:
+        """Raises Outdated where the upload is not what it was."""
+        try:
+            yield
+        except Exception as error:
+            if self._code(error) in self.outdated:
+                raise Outdated(f"{self.url}: {self._said(error)}") from error
+            raise
+
     # How a service is asked. What goes wrong is raised as the service's library does; `_told` translates it.
 
     @contextmanager
@@ -155,6 +179,16 @@ class BucketStore(ABC):
     def _told(self) -> Iterator[None]:
         """Turns the errors of the service's library into StoreError."""
         yield
+
+    @staticmethod
+    @abstractmethod
+    def _code(error: Exception) -> str | None:
+        """The service's own code of an error; None where it is another kind of error."""
+
+    @staticmethod
+    @abstractmethod
+    def _said(error: Exception) -> str:
+        """What went wrong, on one line."""
 
     @abstractmethod
     def _head(self, key: str) -> Stat | None:

@@ -14,13 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from stores.bucket import BucketStore, Outdated, Part, persistently
+from stores.bucket import BucketStore, Part, persistently
 from stores.store import NoBucket, Stat, StoreError
 
 CONNECTING, WAITING = 5, 60
 NONE_THERE = {"NoSuchKey"}
-TAKEN = {"FileAlreadyExists"}
-OUTDATED = {"NoSuchUpload", "InvalidPart", "InvalidPartOrder"}
 _clients: dict[tuple[str, str | None], Any] = {}
 
 
@@ -29,6 +27,8 @@ class OssStore(BucketStore):
     """OSS keeps a CRC-64 of every part and object, which tells a part from another where the ETag may not."""
 
     scheme = "oss"
+    taken = frozenset({"FileAlreadyExists"})
+    outdated = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder"})
 
     def _head(self, key: str) -> Stat | None:
         import alibabacloud_oss_v2 as oss
@@ -36,7 +36,7 @@ class OssStore(BucketStore):
         try:
             found = self._client().head_object(oss.HeadObjectRequest(bucket=self.bucket, key=key))
         except oss.exceptions.OperationError as error:
-            if _code(error) in NONE_THERE:
+            if self._code(error) in NONE_THERE:
                 return None
             raise
         return Stat(key, found.content_length, found.last_modified, _bare(found.etag))
@@ -63,7 +63,7 @@ class OssStore(BucketStore):
         except requests.RequestException as error:
             raise StoreError(f"{self.url}: {key}: {error}") from error
         except oss.exceptions.OperationError as error:
-            if _code(error) in NONE_THERE | {"PreconditionFailed"}:
+            if self._code(error) in NONE_THERE | {"PreconditionFailed"}:
                 raise StoreError(f"{self.url}: {key} changed while it was read") from error
             raise
 
@@ -73,7 +73,7 @@ class OssStore(BucketStore):
         request = oss.PutObjectRequest(
             bucket=self.bucket, key=key, body=data, content_md5=_md5(data), forbid_overwrite=not replace
         )
-        return self._unless_taken(self._client().put_object, request)
+        return self._unless_taken(lambda: self._client().put_object(request))
 
     def _all(self, prefix: str) -> Iterator[Stat]:
         import alibabacloud_oss_v2 as oss
@@ -140,7 +140,7 @@ class OssStore(BucketStore):
             forbid_overwrite=not replace,
         )
         with self._current():
-            return self._unless_taken(self._client().complete_multipart_upload, request)
+            return self._unless_taken(lambda: self._client().complete_multipart_upload(request))
 
     def _abort(self, key: str, upload: str) -> None:
         import alibabacloud_oss_v2 as oss
@@ -164,30 +164,6 @@ class OssStore(BucketStore):
             _clients[region, endpoint] = oss.Client(config)
         return _clients[region, endpoint]
 
-    @staticmethod
-    def _unless_taken(write: Any, request: Any) -> bool:
-        import alibabacloud_oss_v2 as oss
-
-        try:
-            write(request)
-        except oss.exceptions.OperationError as error:
-            if _code(error) in TAKEN:
-                return False
-            raise
-        return True
-
-    @contextmanager
-    def _current(self) -> Iterator[None]:
-        """Raises Outdated where the upload is not what it was."""
-        import alibabacloud_oss_v2 as oss
-
-        try:
-            yield
-        except oss.exceptions.OperationError as error:
-            if _code(error) in OUTDATED:
-                raise Outdated(f"{self.url}: {_said(error)}") from error
-            raise
-
     @contextmanager
     def _told(self) -> Iterator[None]:
         import alibabacloud_oss_v2 as oss
@@ -198,8 +174,19 @@ class OssStore(BucketStore):
             missing = "OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET are not set"
             raise StoreError(f"oss://{self.bucket}: {missing}") from error
         except oss.exceptions.BaseError as error:
-            kind = NoBucket if _code(error) == "NoSuchBucket" else StoreError
-            raise kind(f"oss://{self.bucket}: {_said(error)}") from error
+            kind = NoBucket if self._code(error) == "NoSuchBucket" else StoreError
+            raise kind(f"oss://{self.bucket}: {self._said(error)}") from error
+
+    @staticmethod
+    def _code(error: Exception) -> str | None:
+        return getattr(_cause(error), "code", None)
+
+    @staticmethod
+    def _said(error: Exception) -> str:
+        cause = _cause(error)
+        if code := OssStore._code(error):
+            return f"{code}: {(cause.message or '').rstrip('.')} (request {cause.request_id})"
+        return str(cause).splitlines()[0]
 
 
 def _cause(error: Any) -> Any:
@@ -207,18 +194,6 @@ def _cause(error: Any) -> Any:
     while hasattr(error, "unwrap"):
         error = error.unwrap()
     return error
-
-
-def _code(error: Any) -> str | None:
-    """OSS's own code of an error; None where it is another kind of error."""
-    return getattr(_cause(error), "code", None)
-
-
-def _said(error: Any) -> str:
-    cause = _cause(error)
-    if code := _code(error):
-        return f"{code}: {(cause.message or '').rstrip('.')} (request {cause.request_id})"
-    return str(cause).splitlines()[0]
 
 
 def _bare(etag: str) -> str:

@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from stores.bucket import BucketStore, Outdated, Part, persistently
+from stores.bucket import BucketStore, Part, persistently
 from stores.store import NoBucket, Stat, StoreError
 
 CONNECTING, WAITING = 5, 60
 """Seconds that a connection and an answer may take: a build does better without its cache than to wait for it."""
 NONE_THERE = {"404", "NoSuchKey"}
-TAKEN = {"412", "PreconditionFailed"}
-OUTDATED = {"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "ConditionalRequestConflict"}
 _clients: dict[str | None, Any] = {}
 
 
@@ -25,12 +23,14 @@ class S3Store(BucketStore):
     """Parts carry their SHA-256, which S3 checks and keeps: the ETag of an encrypted part need not be its MD5."""
 
     scheme = "s3"
+    taken = frozenset({"412", "PreconditionFailed"})
+    outdated = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "ConditionalRequestConflict"})
 
     def _head(self, key: str) -> Stat | None:
         try:
             found = self._client().head_object(Bucket=self.bucket, Key=key)
         except Exception as error:
-            if _code(error) in NONE_THERE:
+            if self._code(error) in NONE_THERE:
                 return None
             raise
         return Stat(key, found["ContentLength"], found["LastModified"], _bare(found["ETag"]))
@@ -48,17 +48,16 @@ class S3Store(BucketStore):
         try:
             return persistently(read, HTTPClientError)
         except Exception as error:
-            if _code(error) in TAKEN | NONE_THERE:
+            if self._code(error) in self.taken | NONE_THERE:
                 raise StoreError(f"{self.url}: {key} changed while it was read") from error
             raise
 
     def _write(self, key: str, data: bytes, replace: bool) -> bool:
         with self._current():
             return self._unless_taken(
-                lambda condition: self._client().put_object(
-                    Bucket=self.bucket, Key=key, Body=data, ChecksumSHA256=_sha256(data), **condition
-                ),
-                replace,
+                lambda: self._client().put_object(
+                    Bucket=self.bucket, Key=key, Body=data, ChecksumSHA256=_sha256(data), **_condition(replace)
+                )
             )
 
     def _all(self, prefix: str) -> Iterator[Stat]:
@@ -107,10 +106,9 @@ class S3Store(BucketStore):
         ]
         with self._current():
             return self._unless_taken(
-                lambda condition: self._client().complete_multipart_upload(
-                    Bucket=self.bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": made}, **condition
-                ),
-                replace,
+                lambda: self._client().complete_multipart_upload(
+                    Bucket=self.bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": made}, **_condition(replace)
+                )
             )
 
     def _abort(self, key: str, upload: str) -> None:
@@ -126,27 +124,6 @@ class S3Store(BucketStore):
             _clients[self.region] = boto3.client("s3", region_name=self.region, config=patience)
         return _clients[self.region]
 
-    @staticmethod
-    def _unless_taken(write: Any, replace: bool) -> bool:
-        """Writes on the condition that the name is free; False where it is not."""
-        try:
-            write({} if replace else {"IfNoneMatch": "*"})
-        except Exception as error:
-            if _code(error) in TAKEN:
-                return False
-            raise
-        return True
-
-    @contextmanager
-    def _current(self) -> Iterator[None]:
-        """Raises Outdated where the upload is not what it was."""
-        try:
-            yield
-        except Exception as error:
-            if _code(error) in OUTDATED:
-                raise Outdated(f"{self.url}: {error}") from error
-            raise
-
     @contextmanager
     def _told(self) -> Iterator[None]:
         from boto3.exceptions import Boto3Error
@@ -155,15 +132,23 @@ class S3Store(BucketStore):
         try:
             yield
         except (Boto3Error, BotoCoreError, ClientError) as error:
-            kind = NoBucket if _code(error) == "NoSuchBucket" else StoreError
-            raise kind(f"s3://{self.bucket}: {str(error).splitlines()[0]}") from error
+            kind = NoBucket if self._code(error) == "NoSuchBucket" else StoreError
+            raise kind(f"s3://{self.bucket}: {self._said(error)}") from error
+
+    @staticmethod
+    def _code(error: Exception) -> str | None:
+        from botocore.exceptions import ClientError
+
+        return error.response["Error"]["Code"] if isinstance(error, ClientError) else None
+
+    @staticmethod
+    def _said(error: Exception) -> str:
+        return str(error).splitlines()[0]
 
 
-def _code(error: Exception) -> str | None:
-    """S3's own code of an error; None where it is another kind of error."""
-    from botocore.exceptions import ClientError
-
-    return error.response["Error"]["Code"] if isinstance(error, ClientError) else None
+def _condition(replace: bool) -> dict[str, str]:
+    """That the name is free, unless what has it is to be replaced."""
+    return {} if replace else {"IfNoneMatch": "*"}
 
 
 def _bare(etag: str) -> str:

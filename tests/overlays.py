@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import site
-import subprocess
-import sys
 from pathlib import Path
+
+from bench import environments
 
 PROJECT = Path(__file__).parents[1]
 
@@ -16,17 +14,4 @@ def python_with(name: str) -> Path:
 
     Made when its requirements change, and kept in the checkout.
     """
-    directory = PROJECT / f".venv-{name}"
-    requirements = PROJECT / f"requirements/{name}.txt"
-    python = directory / "bin/python"
-    done = directory / "installed.txt"
-    wanted = f"{sys.version}\n{requirements.read_text()}"
-    if not done.is_file() or done.read_text() != wanted:
-        shutil.rmtree(directory, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", directory], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", requirements], check=True)
-        (own,) = directory.glob("lib/python*/site-packages")
-        (own / "main-environment.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-        done.write_text(wanted)
-    return python
+    return environments.made(name, PROJECT / f".venv-{name}", sharing=True)

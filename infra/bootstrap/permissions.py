@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra import names, own_image
+from infra.policies import BATCH_LOGS
 
 Statement = dict[str, Any]
 PROJECT = "slipway"
@@ -226,12 +227,94 @@ def _state(stores: Stores) -> Iterator[Statement]:
     yield _allow("ReadState", "s3:GetObject", f"{stores.state}/.pulumi/*")
 
 
+def batch(place: Place, stack: str) -> list[Statement]:
+    """What `slipway batch` calls on one stack. Jobs run with the models' own roles; docs/batch.md shows it."""
+    bucket = f"arn:{place.partition}:s3:::{PROJECT}-{stack}-*"
+    logs = place.arn("logs", f"log-group:{BATCH_LOGS}")
+    return [
+        _allow(
+            "BatchJobs",
+            [
+                "sagemaker:AddTags", "sagemaker:CreateTransformJob", "sagemaker:DescribeTransformJob",
+                "sagemaker:StopTransformJob",
+            ],
+            place.arn("sagemaker", f"transform-job/*-{stack}-*"),
+        ),
+        _allow(
+            "WhatRuns",
+            ["sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel"],
+            [
+                place.arn("sagemaker", f"endpoint/*-{stack}"),
+                place.arn("sagemaker", f"endpoint-config/*-{stack}-*"),
+                place.arn("sagemaker", f"model/*-{stack}-*"),
+            ],
+        ),
+        _allow("FindData", "s3:ListBucket", bucket) | {"Condition": {"StringLike": {"s3:prefix": "batch/*"}}},
+        _allow("Data", ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], f"{bucket}/batch/*"),
+        _allow("Logs", ["logs:DescribeLogStreams", "logs:GetLogEvents"], [logs, f"{logs}:*"]),
+    ]  # fmt: skip
+
+
+BUILD_LOGS = "/aws/sagemaker/ProcessingJobs"
+BUILD_ROLE = "slipway-build-job"
+
+
+def build_job(place: Place, stores: Stores) -> list[Statement]:
+    """What the job of a remote build does: it builds out of the shared cache and into it, and writes its logs."""
+    logs = place.arn("logs", f"log-group:{BUILD_LOGS}")
+    return [
+        *_shared(stores),
+        _allow("Key", _KEY, stores.key),
+        _allow(
+            "Images",
+            ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+            f"arn:{place.partition}:ecr:*:*:repository/*",
+        ),
+        _allow(f"{FOR_EVERYTHING}Registries", "ecr:GetAuthorizationToken", "*"),
+        _allow("FindLogs", ["logs:CreateLogGroup", "logs:DescribeLogStreams"], [logs, f"{logs}:*"]),
+        _allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], f"{logs}:log-stream:build-*"),
+        _allow(f"{FOR_EVERYTHING}Metrics", "cloudwatch:PutMetricData", "*")
+        | {"Condition": {"StringEquals": {"cloudwatch:namespace": BUILD_LOGS}}},
+    ]  # fmt: skip
+
+
+def start_builds(place: Place, stores: Stores) -> list[Statement]:
+    """What `slipway build --on sagemaker` calls; docs/remote.md shows it."""
+    logs = place.arn("logs", f"log-group:{BUILD_LOGS}")
+    return [
+        _allow(
+            "BuildJobs",
+            [
+                "sagemaker:AddTags", "sagemaker:CreateProcessingJob", "sagemaker:DescribeProcessingJob",
+                "sagemaker:StopProcessingJob",
+            ],
+            place.arn("sagemaker", "processing-job/build-*"),
+        ),
+        _allow("HandRoleToJobs", "iam:PassRole", place.arn("iam", f"role/slipway-ci/{BUILD_ROLE}", regional=False))
+        | {"Condition": {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}},
+        _allow("Logs", ["logs:DescribeLogStreams", "logs:GetLogEvents"], [logs, f"{logs}:*"]),
+        *_shared(stores),
+        _allow("Key", _KEY, stores.key),
+    ]  # fmt: skip
+
+
+def _shared(stores: Stores) -> Iterator[Statement]:
+    """The shared cache, read and written in parts."""
+    moving = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"]
+    yield _allow("Cache", moving, f"{stores.cache}/*")
+    finding = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
+    yield _allow("FindInCache", finding, stores.cache)
+
+
 def boundary(place: Place, stack: str) -> list[Statement]:
     """The most that a model's execution role may ever do, whatever a deployment writes into it."""
     logs = place.arn("logs", f"log-group:{names.log_group(f'*-{stack}')}")
+    batch_logs = place.arn("logs", f"log-group:{BATCH_LOGS}")
+    bucket = f"arn:{place.partition}:s3:::{PROJECT}-{stack}-*"
     network = [place.arn("ec2", f"{kind}/*") for kind in ("network-interface", "subnet", "security-group")]
     return [
-        _allow("Objects", ["s3:GetObject", "s3:PutObject"], f"arn:{place.partition}:s3:::{PROJECT}-{stack}-*/*"),
+        _allow("Objects", ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], f"{bucket}/*"),
+        _allow("FindBatch", "s3:ListBucket", bucket) | {"Condition": {"StringLike": {"s3:prefix": "batch/*"}}},
         _allow(
             "Images",
             ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
@@ -243,8 +326,16 @@ def boundary(place: Place, stack: str) -> list[Statement]:
             ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
             [logs, f"{logs}:*"],
         ),
+        _allow("FindBatchLogs", ["logs:CreateLogGroup", "logs:DescribeLogStreams"], [batch_logs, f"{batch_logs}:*"]),
+        _allow(
+            "BatchLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], f"{batch_logs}:log-stream:*-{stack}-*"
+        ),
         _allow(f"{FOR_EVERYTHING}Metrics", "cloudwatch:PutMetricData", "*")
-        | {"Condition": {"StringEquals": {"cloudwatch:namespace": ["/aws/sagemaker/Endpoints", "AWS/SageMaker"]}}},
+        | {
+            "Condition": {
+                "StringEquals": {"cloudwatch:namespace": ["/aws/sagemaker/Endpoints", "AWS/SageMaker", BATCH_LOGS]}
+            }
+        },
         _allow("Alarms", "cloudwatch:DescribeAlarms", place.arn("cloudwatch", f"alarm:*-{stack}-*")),
         _allow("Topics", "sns:Publish", place.arn("sns", "*")),
         _allow("Keys", ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"], place.arn("kms", "key/*")),

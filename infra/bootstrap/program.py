@@ -78,6 +78,10 @@ def run() -> None:
     pulumi.export("SLIPWAY_PREVIEW_ROLE", looking)
     pulumi.export("SLIPWAY_DEPLOY_ROLE", deploying)
     pulumi.export("slipway:permissions_boundary", boundaries)
+    if settings.remote_builds:
+        statements = known.apply(lambda arns: permissions.build_job(place, Stores(**arns)))
+        store = cache.name.apply(lambda name: f"s3://{name}")
+        pulumi.export("slipway:builds", {"role": _build_role(statements, opts), "store": store})
 
 
 def _deployer(place: Place, stack: str, arns: Mapping[str, str]) -> list[Statement]:
@@ -163,6 +167,36 @@ def _role(
         description=what,
         assume_role_policy=trusted,
         max_session_duration=SESSION_SECONDS,
+        opts=opts,
+    )
+    aws.iam.RolePolicy(
+        name,
+        role=made.name,
+        policy=statements.apply(lambda listed: json.dumps(permissions.document(listed), separators=(",", ":"))),
+        opts=opts,
+    )
+    return made.arn
+
+
+def _build_role(statements: pulumi.Output[list[Statement]], opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+    """ARN of the role that jobs of SageMaker take which build."""
+    name = permissions.BUILD_ROLE
+    made = aws.iam.Role(
+        name,
+        name=name,
+        path=PATH,
+        description="Builds out of the shared cache and into it, as a processing job",
+        assume_role_policy=json.dumps(
+            permissions.document(
+                [
+                    {
+                        "Effect": "Allow",
+                        "Principal": {"Service": "sagemaker.amazonaws.com"},
+                        "Action": "sts:AssumeRole",
+                    }
+                ]
+            )
+        ),
         opts=opts,
     )
     aws.iam.RolePolicy(

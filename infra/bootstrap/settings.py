@@ -57,6 +57,7 @@ class Settings(Frozen):
         ("dev", "staging", "prod"), min_length=1, max_length=10
     )
     pull_requests: bool = True
+    remote_builds: bool = False
     github_provider: ProviderArn | None = None
     gitlab_provider: ProviderArn | None = None
 

@@ -113,6 +113,8 @@ def _hosting(region: Region) -> dict[str, Any]:
         "configs": [asdict(record) for record in catalog.configs.values()],
         "tags": {arn: tags for arn, tags in catalog.tags.items() if arn not in gone},
         "endpoints": [_endpoint(endpoint) for endpoint in staying],
+        "transforms": [job.kept() for job in region.transforms.jobs.values()],
+        "processing": [job.kept() for job in region.processing.jobs.values()],
     }
 
 
@@ -141,6 +143,10 @@ def _restore_hosting(region: Region, content: dict[str, Any]) -> None:
     catalog.models = {kept["name"]: Record(**kept) for kept in content["models"]}
     catalog.configs = {kept["name"]: Record(**kept) for kept in content["configs"]}
     catalog.tags = {arn: dict(tags) for arn, tags in content["tags"].items()}
+    for kept in content.get("transforms", []):  # a snapshot of before there were any has none
+        region.transforms.restore(kept)
+    for kept in content.get("processing", []):
+        region.processing.restore(kept)
     for kept in content["endpoints"]:
         endpoint = region.new_endpoint(kept["name"], Record(**kept["config"]))
         endpoint.created = kept["created"]

@@ -91,7 +91,7 @@ class Catalog:
         if name in self.models:
             raise already_exists("model", self.arn("model", name))
         container = _single_container(request)
-        _check_role(request.get("ExecutionRoleArn"))
+        check_role(request.get("ExecutionRoleArn"))
         _check_model_data(container)
         kept = {key: value for key, value in request.items() if key not in ("Containers", "Tags")}
         kept["PrimaryContainer"] = {"Mode": "SingleModel", **container}
@@ -254,7 +254,7 @@ def _single_container(request: dict[str, Any]) -> dict[str, Any]:
     return container
 
 
-def _check_role(arn: str | None) -> None:
+def check_role(arn: str | None) -> None:
     if arn is None:
         raise ValidationException("ExecutionRoleArn is missing: the model's data is read with this role.")
     role = emulation.find_role(arn)

@@ -17,7 +17,10 @@ from localcloud.sagemaker.catalog import Catalog, Record, already_exists, could_
 from localcloud.sagemaker.deployment import Plan
 from localcloud.sagemaker.endpoint import Endpoint
 from localcloud.sagemaker.fleet import Variant, Workshop
+from localcloud.sagemaker.jobs import Machine
 from localcloud.sagemaker.listing import list_page
+from localcloud.sagemaker.processing import ProcessingJobs
+from localcloud.sagemaker.transform import Transforms
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +30,11 @@ SERVICE = "sagemaker"
 class Region:
     """Hosting in one region: endpoints of one name in two regions are two endpoints."""
 
-    def __init__(self, region: str, workshop: Workshop, logs: Path) -> None:
+    def __init__(self, region: str, workshop: Workshop, logs: Path, machine: Machine) -> None:
         self.catalog = Catalog(region, workshop.clock.now)
         self.endpoints: dict[str, Endpoint] = {}
+        self.transforms = Transforms(self.catalog, workshop, logs.parent / "transform")
+        self.processing = ProcessingJobs(self.catalog, workshop, machine)
         self._workshop = workshop
         self._logs = logs
 
@@ -150,6 +155,37 @@ class Region:
         endpoint.delete(forget)
         return {}
 
+    # --- transform jobs -------------------------------------------------------------------------------------------
+
+    def create_transform_job(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self.transforms.create(request)
+
+    def describe_transform_job(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self.transforms.describe(request)
+
+    def list_transform_jobs(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self.transforms.list(request)
+
+    def stop_transform_job(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self.transforms.stop(request)
+
+    # --- processing jobs ------------------------------------------------------------------------------------------
+
+    def create_processing_job(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self.processing.create(request)
+
+    def describe_processing_job(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self.processing.describe(request)
+
+    def list_processing_jobs(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self.processing.list(request)
+
+    def stop_processing_job(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self.processing.stop(request)
+
+    def delete_processing_job(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self.processing.delete(request)
+
     # --- tags -----------------------------------------------------------------------------------------------------
 
     def add_tags(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -249,6 +285,15 @@ OPERATIONS: dict[str, Callable[[Region, dict[str, Any]], dict[str, Any]]] = {
     "UpdateEndpoint": Region.update_endpoint,
     "UpdateEndpointWeightsAndCapacities": Region.update_endpoint_weights_and_capacities,
     "DeleteEndpoint": Region.delete_endpoint,
+    "CreateTransformJob": Region.create_transform_job,
+    "DescribeTransformJob": Region.describe_transform_job,
+    "ListTransformJobs": Region.list_transform_jobs,
+    "StopTransformJob": Region.stop_transform_job,
+    "CreateProcessingJob": Region.create_processing_job,
+    "DescribeProcessingJob": Region.describe_processing_job,
+    "ListProcessingJobs": Region.list_processing_jobs,
+    "StopProcessingJob": Region.stop_processing_job,
+    "DeleteProcessingJob": Region.delete_processing_job,
     "AddTags": Region.add_tags,
     "ListTags": Region.list_tags,
     "DeleteTags": Region.delete_tags,
@@ -258,10 +303,11 @@ OPERATIONS: dict[str, Callable[[Region, dict[str, Any]], dict[str, Any]]] = {
 class ControlPlane:
     """Answers the JSON 1.1 requests of every region."""
 
-    def __init__(self, workshop: Workshop, logs: Path) -> None:
+    def __init__(self, workshop: Workshop, logs: Path, machine: Machine) -> None:
         self.regions: dict[str, Region] = {}
         self._workshop = workshop
         self._logs = logs
+        self._machine = machine
 
     @property
     def clock(self) -> Clock:
@@ -269,7 +315,7 @@ class ControlPlane:
 
     def region(self, name: str) -> Region:
         if name not in self.regions:
-            self.regions[name] = Region(name, self._workshop, self._logs)
+            self.regions[name] = Region(name, self._workshop, self._logs, self._machine)
         return self.regions[name]
 
     def find_endpoint(self, region: str, name: str) -> Endpoint | None:

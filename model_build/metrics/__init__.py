@@ -6,7 +6,10 @@ module: `measure_worker` counts it from the model's outputs, batch by batch, and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from model_build.metrics import bleu, chrf, entity_f1, macro_f1, r2, retrieval, rouge, word_accuracy
+from model_build.metrics import map as map_
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,16 +36,42 @@ class Metric(Protocol):
         """The answers of `Task.answers` beside the samples' references, in order. None is an answer that failed."""
 
 
-METRICS: Mapping[str, Metric] = {}
+METRICS: Mapping[str, Metric] = {
+    "bleu": cast("Metric", bleu),
+    "chrf": cast("Metric", chrf),
+    "rouge": cast("Metric", rouge),
+    "macro_f1": cast("Metric", macro_f1),
+    "map": cast("Metric", map_),
+    "r2": cast("Metric", r2),
+    "retrieval": cast("Metric", retrieval),
+    "entity_f1": cast("Metric", entity_f1),
+    "word_accuracy": cast("Metric", word_accuracy),
+}
 
 OF_TASK: Mapping[str, tuple[str, ...]] = {
+    "text-generation": ("bleu", "chrf", "rouge"),
     "text-classification": (ACCURACY,),
     "image-classification": (ACCURACY,),
     "audio-classification": (ACCURACY,),
     "tensor": (ACCURACY,),
+    "object-detection": ("map",),
+    "tabular": (ACCURACY, "macro_f1", "r2"),
+    "text-embedding": ("retrieval",),
+    "token-classification": ("entity_f1",),
+    "speech-recognition": ("word_accuracy",),
 }
+
+
+NUMBERS = ("r2",)
+"""Metrics of a table's numbers; the others are of its labels."""
+
+
+def metrics_of(spec: Spec) -> tuple[str, ...]:
+    """The metrics that the spec may be scored by, the first by default."""
+    known = OF_TASK[spec.task]
+    return tuple(one for one in known if (one in NUMBERS) != bool(spec.labels)) if spec.task == "tabular" else known
 
 
 def metric_of(spec: Spec) -> str:
     """The metric that the spec is scored by."""
-    return spec.measure.metric or OF_TASK[spec.task][0]
+    return spec.measure.metric or metrics_of(spec)[0]

@@ -93,10 +93,17 @@ class Model:
     """The file in `directory` that is the model, for instance `model.onnx`."""
     load: Callable[[], torch.nn.Module] | None = None
     """For `pytorch`: makes the live module, in eval mode. Called only when a pass really runs."""
+    parts: tuple[str, ...] = ()
+    """Further graphs of the same model beside `entry`."""
 
     @property
     def path(self) -> Path:
         return self.directory / self.entry
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """`path`, then the parts."""
+        return (self.path, *(self.directory / part for part in self.parts))
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,10 @@ def run(model: Model, config: Config, context: Context) -> Model:
 
     assert model.load is not None  # noqa: S101  # what ACCEPTS means
     module = model.load().eval()
+    if getattr(module, "generates", False):
+        from model_build import seq2seq_export
+
+        return seq2seq_export.run(module, ENTRY, config, context)  # type: ignore[arg-type]
     batch = context.example()
     with torch.inference_mode():
         tensors = {name: torch.from_numpy(array) for name, array in batch.items()}
@@ -57,8 +61,17 @@ def run(model: Model, config: Config, context: Context) -> Model:
     _tidy(proto, tuple(batch), context)
     path = context.output / ENTRY
     path.write_bytes(proto.SerializeToString(deterministic=True))
-    _compare(module, path.read_bytes(), tensors, config, context)
+    compare(module, path.read_bytes(), tensors, config, context)
     return Model("onnx", context.output, ENTRY)
+
+
+def exported(
+    module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], config: Config, context: Context
+) -> onnx.ModelProto:
+    """A module of several outputs as a graph with the context's names. Raises UserError."""
+    proto = _export(module, tensors, config, context)
+    _tidy(proto, tuple(tensors), context)
+    return proto
 
 
 def _with_plain_outputs(
@@ -249,7 +262,7 @@ def _rename_axes(graph: Any, input_axes: Mapping[str, Mapping[int, str]]) -> Non
                 dimension.dim_param = pattern.sub(lambda match: symbols[match.group()], dimension.dim_param)
 
 
-def _compare(
+def compare(
     module: torch.nn.Module, proto: bytes, tensors: Mapping[str, torch.Tensor], config: Config, context: Context
 ) -> None:
     """Runs both on the example batch and on its first sample alone, so that a batch axis frozen by tracing shows."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from model_build.passes.base import Model
-from model_build.sources import hdf5, huggingface, onnx, pickled, pytorch, torchscript
+from model_build.sources import federated, hdf5, huggingface, onnx, pickled, pytorch, torchscript
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +45,7 @@ SOURCES: dict[str, SourceKind] = {
     "hdf5": cast("SourceKind", hdf5),
     "joblib": cast("SourceKind", pickled),
     "pickle": cast("SourceKind", pickled),
+    "federated": cast("SourceKind", federated),
 }
 
 

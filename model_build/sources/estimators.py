@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_build.errors import UserError
 from model_build.quiet import quiet
+from model_build.sources import tables
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,9 +47,10 @@ def convert(
     features = getattr(estimator, "n_features_in_", given["features"])
     if features != given["features"]:
         raise UserError(
-            f"holds a {name} that takes {features} features; tensor.inputs.{given['name']} has {given['features']}",
-            f"write shape: [{features}]",
+            f"holds a {name} that takes {features} features; {given['where']} has {given['features']}",
+            f"write shape: [{features}]" if "labels" not in given else "name the columns that it was fitted on",
         )
+    tables.check(estimator, given, name)
     answers = _answers(estimator, outputs, name)
     proto = _convert(estimator, given, answers, name)
     rows = _compare(estimator, proto, given, answers, samples, name)
@@ -105,6 +107,7 @@ def _convert(estimator: Any, given: Mapping[str, Any], answers: Mapping[str, Any
         "int32": data_types.Int32TensorType,
         "uint8": data_types.UInt8TensorType,
         "bool": data_types.BooleanTensorType,
+        "text": data_types.StringTensorType,
     }
     classifier = is_classifier(estimator)
     wanted = list(answers)
@@ -118,7 +121,7 @@ def _convert(estimator: Any, given: Mapping[str, Any], answers: Mapping[str, Any
         return skl2onnx.convert_sklearn(
             estimator,
             name="model",
-            initial_types=[(given["name"], kinds[given["dtype"]]([None, given["features"]]))],
+            initial_types=[(name, kinds[kind]([None, width])) for name, kind, width in tables.inputs(given)],
             options=options,
             target_opset=OPSET,
         )
@@ -192,13 +195,14 @@ def _compare(
     except Exception as error:  # onnxruntime has no exception base of its own
         raise UserError(f"ONNX Runtime refuses the converted {name}: {str(error).splitlines()[0]}") from error
     rows = 0
-    for x in (np.load(samples, allow_pickle=False) if samples else None, _made_up(given)):
-        if x is None:
+    for feeds in (_stored(samples), _made_up(given)):
+        if not feeds:
             continue
         try:
             with quiet():
+                x = tables.table(estimator, given, feeds) if "columns" in given else feeds[given["name"]]
                 wanted = {output: np.asarray(answer(x)) for output, answer in answers.items()}
-                got = dict(zip(answers, session.run(list(answers), {given["name"]: x}), strict=True))
+                got = dict(zip(answers, session.run(list(answers), feeds), strict=True))
         except Exception as error:  # either may refuse the samples in a way of its own
             raise UserError(
                 f"the {name} cannot be compared with its ONNX model: {type(error).__name__}: "
@@ -211,17 +215,29 @@ def _compare(
     return rows
 
 
-def _made_up(given: Mapping[str, Any]) -> Array:
+def _stored(samples: Path | None) -> dict[str, Array]:
+    import numpy as np
+
+    if samples is None:
+        return {}
+    with np.load(samples, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _made_up(given: Mapping[str, Any]) -> dict[str, Array]:
     """Rows of several magnitudes, so that the branches of trees are taken."""
     import numpy as np
 
+    if "columns" in given:
+        return tables.made_up(given, MADE_UP)
     random = np.random.default_rng(0)
     shape = (MADE_UP, given["features"])
     if given["dtype"].startswith("float"):
         scale = 10.0 ** (np.arange(MADE_UP) % 4 - 1)
         rows: Array = np.abs(random.normal(size=shape)) * scale[:, None]
-        return rows.astype(given["dtype"])
-    return random.integers(0, 2 if given["dtype"] == "bool" else 100, shape).astype(given["dtype"])
+    else:
+        rows = random.integers(0, 2 if given["dtype"] == "bool" else 100, shape)
+    return {given["name"]: rows.astype(given["dtype"])}
 
 
 def _check(name: str, output: str, expected: Array, actual: Array, got: Mapping[str, Array]) -> None:

@@ -1,4 +1,4 @@
-"""A fine-tuned classifier of the `transformers` library: config.json and safetensors, local or at a commit of the hub.
+"""A fine-tuned model of the `transformers` library: config.json and safetensors, local or at a commit of the hub.
 
 Only the library's own code runs: `trust_remote_code` is never given, and weights are read from safetensors alone. The
 network is used by one function, `_downloaded`, and only where the spec says `offline: false`.
@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from model_build.errors import UserError
 from model_build.quiet import quiet
+from model_build.sources import generation_config
 from model_build.sources.base import listed, shown
+from model_build.sources.huggingface_modules import BESIDE, symbols_of, wrapped
+from model_build.spec import Generation, Spec
 
 if TYPE_CHECKING:
     import torch
 
-    from model_build.spec import HuggingfaceSource, Spec
+    from model_build.spec import HuggingfaceSource
 
 LIBRARIES = ("safetensors", "torch", "transformers")
 
@@ -28,7 +31,14 @@ CLASSES = {
     "text-classification": "AutoModelForSequenceClassification",
     "image-classification": "AutoModelForImageClassification",
     "audio-classification": "AutoModelForAudioClassification",
+    "object-detection": "AutoModelForObjectDetection",
+    "text-embedding": "AutoModel",
+    "token-classification": "AutoModelForTokenClassification",
+    "text-generation": "AutoModelForSeq2SeqLM",
+    "speech-recognition": "AutoModelForCTC",
 }
+WITHOUT_LABELS = ("text-embedding", "text-generation")
+"""Tasks whose outputs have no names in config.json."""
 DOWNLOADED = ("config.json", "*.safetensors", "*.safetensors.index.json")
 
 
@@ -38,10 +48,23 @@ def files(spec: Spec, root: Path) -> list[Path]:
 
 def settings(spec: Spec, root: Path) -> dict[str, Any]:
     folder = _folder(spec, root)
-    labels = labels_of(folder)
+    labels = labels_of(folder, spec.task)
     if problem := labels_problem(labels, spec.labels):
         raise UserError(f"labels: {problem}", "give the labels of the model, or leave them out")
-    return {"folder": str(folder), "name": _name(_config(spec), folder, root), "task": spec.task}
+    generation = (spec.generation or Generation()).model_dump(mode="json")
+    options = {"options": generation} if spec.task == "text-generation" else {}
+    return {"folder": str(folder), "name": _name(_config(spec), folder, root), "task": spec.task, **options}
+
+
+def with_generation(spec: Spec, root: Path) -> Spec:
+    """The spec with what the model says of how it generates, where it is at hand and the spec leaves it out."""
+    config = spec.source.huggingface
+    if spec.task != "text-generation" or config is None:
+        return spec
+    try:
+        return generation_config.completed(spec, _local(config, root))
+    except UserError:  # reported where the folder is
+        return spec
 
 
 def with_labels(spec: Spec, root: Path) -> Spec:
@@ -50,14 +73,22 @@ def with_labels(spec: Spec, root: Path) -> Spec:
     if config is None or spec.labels or "labels" in spec.model_fields_set:
         return spec
     try:
-        labels = labels_of(_local(config, root))
+        labels = labels_of(_local(config, root), spec.task)
     except UserError:  # reported where the folder or the missing labels are
         return spec
     return spec.model_copy(update={"labels": labels}) if labels else spec
 
 
-def labels_of(folder: Path) -> tuple[str, ...]:
-    """The class names of config.json in the order of the outputs; empty where it has none. Raises UserError."""
+def labels_of(folder: Path, task: str) -> tuple[str, ...]:
+    """The class names of config.json, of speech the symbols of vocab.json, in the order of the outputs; empty where it
+    has none. Raises UserError.
+
+    A name that several classes have, as DETR's gaps in COCO's numbers do, is followed by their number after the first.
+    """
+    if task in WITHOUT_LABELS:
+        return ()
+    if task == "speech-recognition":
+        return symbols_of(folder)
     path = folder / "config.json"
     try:
         config = json.loads(path.read_bytes())
@@ -66,7 +97,10 @@ def labels_of(folder: Path) -> tuple[str, ...]:
         raise UserError(f"{folder.name} holds no config.json, so it is no model of transformers") from None
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"{folder.name}/config.json cannot be read: {error}") from None
-    return tuple(names[index] for index in sorted(names))
+    found: dict[str, None] = {}
+    for index in sorted(names):
+        found[names[index] if names[index] not in found else f"{names[index]} {index}"] = None
+    return tuple(found)
 
 
 def labels_problem(own: Sequence[str], given: Sequence[str]) -> str:
@@ -83,8 +117,8 @@ def labels_problem(own: Sequence[str], given: Sequence[str]) -> str:
     return ""
 
 
-def load_module(folder: str, name: str, task: str) -> torch.nn.Module:
-    """The model behind the task's names, logits alone, in eval mode. Raises UserError."""
+def load_module(folder: str, name: str, task: str, options: dict[str, Any] | None = None) -> torch.nn.Module:
+    """The model behind the task's names, its output alone, in eval mode. Raises UserError."""
     import torch
     import transformers
 
@@ -107,7 +141,9 @@ def load_module(folder: str, name: str, task: str) -> torch.nn.Module:
     except Exception as error:  # the library raises anything for a folder that is not its own
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(f"{name}: transformers cannot load it as {kind}: {reason[:300]}") from error
-    missing = sorted(str(key) for key in info["missing_keys"])
+    # Vectors are pooled from those of the tokens: a layer that pools otherwise may be missing.
+    unused = ("pooler.",) if task == "text-embedding" else ()
+    missing = sorted(str(key) for key in info["missing_keys"] if not str(key).startswith(unused))
     mismatched = sorted(str(key if isinstance(key, str) else key[0]) for key in info["mismatched_keys"])
     if missing or mismatched:
         raise UserError(
@@ -115,32 +151,11 @@ def load_module(folder: str, name: str, task: str) -> torch.nn.Module:
             "and random weights would take their place",
             "name the fine-tuned model",
         )
-    return _classifier(model, task).eval()
+    if options is not None:
+        from model_build import seq2seq
 
-
-def _classifier(model: Any, task: str) -> torch.nn.Module:
-    """A module whose parameters are the task's inputs, and whose result is the logits."""
-    import torch
-
-    class TextClassifier(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
-            return self.model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True).logits
-
-    class SignalClassifier(torch.nn.Module):
-        """Of pictures and sounds: one input, whatever the task calls it."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, signal: torch.Tensor) -> Any:
-            return self.model(signal, return_dict=True).logits
-
-    return TextClassifier() if task == "text-classification" else SignalClassifier()
+        return seq2seq.loaded(model, options, name)
+    return wrapped(model, task, Path(folder)).eval()
 
 
 def _folder(spec: Spec, root: Path) -> Path:
@@ -155,7 +170,7 @@ def _folder(spec: Spec, root: Path) -> Path:
             + ("" if config.path else f" at the revision {config.revision}"),
             "check the path" if config.path else "set source.huggingface.offline to false to let the build download it",
         )
-    return _downloaded(config)
+    return _downloaded(config, spec.task)
 
 
 def _local(config: HuggingfaceSource, root: Path) -> Path:
@@ -184,7 +199,7 @@ def _complete(folder: Path) -> bool:
     return all((folder / name).is_file() for name in {"config.json", *wanted})
 
 
-def _downloaded(config: HuggingfaceSource) -> Path:
+def _downloaded(config: HuggingfaceSource, task: str) -> Path:
     import huggingface_hub
 
     assert config.repository and config.revision  # noqa: S101  # the spec's shape holds it
@@ -192,7 +207,7 @@ def _downloaded(config: HuggingfaceSource) -> Path:
         with quiet():
             return Path(
                 huggingface_hub.snapshot_download(
-                    config.repository, revision=config.revision, allow_patterns=list(DOWNLOADED)
+                    config.repository, revision=config.revision, allow_patterns=[*DOWNLOADED, *BESIDE.get(task, ())]
                 )
             )
     except Exception as error:  # the hub's library and those below it have no common base

@@ -60,20 +60,18 @@ def write(spec: Spec, root: Path, target: Path, wanted: Wanted) -> None:
     """The estimator as ONNX, compared with the original on the evaluation samples and on made-up ones."""
     import numpy as np
 
-    assert spec.tensor is not None  # noqa: S101  # rules hold that an estimator's task is tensor
     (path,) = files(spec, root)
     file = shown(path, root)
-    ((name, given),) = spec.tensor.inputs.items()
     job = {
         "do": "estimator",
         "reader": spec.source.kind,
-        "input": {"name": name, "dtype": given.dtype, "features": given.shape[0]},
+        "input": given(spec),
         "outputs": list(wanted.outputs),
     }
     with tempfile.TemporaryDirectory(prefix="slipway-") as scratch:
         batch = next(iter(wanted.samples()), None)
         if batch is not None:
-            np.save(Path(scratch) / sandbox.SAMPLES, batch[name], allow_pickle=False)
+            np.savez(Path(scratch) / sandbox.SAMPLES, allow_pickle=False, **batch)
         answer = sandbox.run(job, path, file, Path(scratch))
         for note in answer["notes"]:
             wanted.note(note)
@@ -81,6 +79,19 @@ def write(spec: Spec, root: Path, target: Path, wanted: Wanted) -> None:
         if not model.is_file():
             raise UserError(f"{file}: its process made no model", "report this, with the version of scikit-learn")
         write_single_file(model, target, wanted, file)
+
+
+def given(spec: Spec) -> dict[str, Any]:
+    """What an estimator is told of its inputs: the one matrix of `features` columns, or each column of a table."""
+    if spec.tensor:
+        ((name, one),) = spec.tensor.inputs.items()
+        return {"where": f"tensor.inputs.{name}", "name": name, "dtype": one.dtype, "features": one.shape[0]}
+    assert spec.tabular is not None  # noqa: S101  # rules hold that an estimator's task is tensor or tabular
+    columns = spec.tabular.model_dump(mode="json")["columns"]
+    told = {"where": "tabular.columns", "features": len(columns), "labels": list(spec.labels)}
+    if spec.tabular.inputs == "columns":
+        return told | {"columns": columns}
+    return told | {"name": "features", "dtype": "float32"}
 
 
 def _config(spec: Spec) -> PickledSource:

@@ -20,7 +20,7 @@ SLIPWAY = Path(__file__).resolve().parents[2]
 """The folder that `python -m model_build.sources.sandbox_worker` is found in."""
 STATE = "state.safetensors"
 MODEL = "model.onnx"
-SAMPLES = "samples.npy"
+SAMPLES = "samples.npz"
 ANSWER = "answer.json"
 
 SECONDS = 600

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from model_build.errors import UserError
-from model_build.sources import allowlist, confinement, estimators
+from model_build.sources import allowlist, confinement, estimators, tables
 from model_build.sources.sandbox import ANSWER, MODEL, SAMPLES, STATE
 
 
@@ -41,6 +41,8 @@ def _import(request: Mapping[str, Any]) -> None:
     if request["do"] == "estimator":
         import onnxruntime  # noqa: F401
         import skl2onnx  # noqa: F401
+
+        tables.import_frames()
 
 
 def _work(request: Mapping[str, Any], scratch: Path) -> list[str]:

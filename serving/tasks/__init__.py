@@ -7,10 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from serving.tasks import audio_classification, image_classification, tensor, text_classification
+from serving.tasks import (
+    audio_classification,
+    image_classification,
+    object_detection,
+    speech_recognition,
+    tabular,
+    tensor,
+    text_classification,
+    text_embedding,
+    text_generation,
+    token_classification,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from serving.config import ServingConfig
     from serving.tasks.classification import Arrays
@@ -41,6 +52,9 @@ class Task(Protocol):
     def answer(self, outputs: Arrays, request: Request, config: ServingConfig) -> Any:
         """The model's outputs to what the client of `request` gets."""
 
+    def stream(self, session: Any, request: Request, config: ServingConfig) -> Iterator[bytes]:
+        """What the client gets part by part. Only of a task whose requests have the parameter `stream`."""
+
     def batch_key(self, request: Request) -> Hashable:
         """Requests of the same key may be answered by one forward pass."""
 
@@ -59,4 +73,10 @@ TASKS: dict[str, Task] = {
     "image-classification": cast("Task", image_classification),
     "audio-classification": cast("Task", audio_classification),
     "tensor": cast("Task", tensor),
+    "tabular": cast("Task", tabular),
+    "object-detection": cast("Task", object_detection),
+    "text-embedding": cast("Task", text_embedding),
+    "token-classification": cast("Task", token_classification),
+    "text-generation": cast("Task", text_generation),
+    "speech-recognition": cast("Task", speech_recognition),
 }

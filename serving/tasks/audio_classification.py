@@ -57,8 +57,10 @@ def encode(samples: Sequence[Signal], config: ServingConfig) -> Arrays:
     return {"features": log_mel(clips, audio.sample_rate, audio.mels, audio.window, audio.hop)}
 
 
-def decode_request(body: Body, content_type: str | None, config: ServingConfig) -> Request:
-    """The clips of a request, at the configured rate. Raises RequestError."""
+def decode_request(
+    body: Body, content_type: str | None, config: ServingConfig, known: tuple[str, ...] = ("top_k",)
+) -> Request:
+    """The clips of a request, at the configured rate, and its `known` parameters. Raises RequestError."""
     audio = _section(config)
     kind = media_type(content_type)
     if kind in WAV_TYPES:
@@ -69,7 +71,7 @@ def decode_request(body: Body, content_type: str | None, config: ServingConfig) 
         return _from_array(parse_npy(body))
     if kind != JSON:
         raise unsupported(content_type, CONTENT_TYPES)
-    inputs, parameters = parse_json(body)
+    inputs, parameters = parse_json(body, known)
     single = isinstance(inputs, str)
     files = [inputs] if single else inputs
     if not isinstance(files, list) or not all(isinstance(one, str) for one in files):

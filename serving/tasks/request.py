@@ -17,6 +17,8 @@ import orjson
 from serving.errors import RequestError
 
 JSON = "application/json"
+JSON_LINES = "application/jsonlines"
+EVENT_STREAM = "text/event-stream"
 NPY = "application/x-npy"
 SAFETENSORS = "application/x-safetensors"
 
@@ -47,21 +49,27 @@ def unsupported(content_type: str | None, accepted: tuple[str, ...]) -> RequestE
     return RequestError(415, f"content type {content_type!r} is not supported; send one of: {', '.join(accepted)}")
 
 
-def parse_json(body: Body) -> tuple[Any, dict[str, Any]]:
-    """`inputs` and `parameters` of a JSON body. Raises RequestError."""
+def parse_json(body: Body, known: tuple[str, ...] = ("top_k",)) -> tuple[Any, dict[str, Any]]:
+    """`inputs` and `parameters` of a JSON body; `known` are the parameters that the task has. Raises RequestError.
+
+    A task that knows `stream` takes it beside the two, where clients put it.
+    """
     try:
         values = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise RequestError(400, f"the body is not JSON: {error}") from None
     if not isinstance(values, dict) or "inputs" not in values:
         raise RequestError(400, 'the body must be a JSON object like {"inputs": …}')
-    if unknown := values.keys() - {"inputs", "parameters"}:
-        raise RequestError(400, f"unknown key {min(unknown)!r}; known: inputs, parameters")
+    keys = ("inputs", "parameters", *(("stream",) if "stream" in known else ()))
+    if unknown := values.keys() - set(keys):
+        raise RequestError(400, f"unknown key {min(unknown)!r}; known: {', '.join(keys)}")
     parameters = values.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise RequestError(400, "parameters must be an object")
-    if unknown := parameters.keys() - {"top_k"}:
-        raise RequestError(400, f"unknown parameter {min(unknown)!r}; known: top_k")
+    if "stream" in values:
+        parameters = {**parameters, "stream": values["stream"]}
+    if unknown := parameters.keys() - set(known):
+        raise RequestError(400, f"unknown parameter {min(unknown)!r}; known: {', '.join(known) or 'none'}")
     top_k = parameters.get("top_k")
     if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
         raise RequestError(400, f"top_k must be an integer of at least 1, or null for every label, not {top_k!r:.40}")

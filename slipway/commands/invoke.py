@@ -51,6 +51,10 @@ def own_sample(root: Path, name: str) -> tuple[bytes, str]:
     from slipway.invoke import sample
 
     directory = root / "build" / name
+    if not directory.exists():
+        from model_build import loading
+
+        loading.find([name], root)  # raises where the name is misspelt
     found = sample(read_manifest(directory / "manifest.json"), directory)
     if found is None:
         raise UserError(f"{name} names no sample in its spec", next_step="give a FILE, or --text")

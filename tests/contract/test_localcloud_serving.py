@@ -47,6 +47,22 @@ def test_a_model_predicts_through_plain_boto3_and_its_errors_come_back(cloud: Cl
         assert "error" in json.loads(caught.value.response["OriginalMessage"])
 
 
+def test_a_text_is_generated_and_streamed_token_by_token(cloud: Cloud, tmp_path: Path) -> None:
+    described = cloud.endpoint("text", packed(write_artifact(tmp_path / "model", "text-generation")))
+    assert described["EndpointStatus"] == "InService", described.get("FailureReason")
+    asked = {"EndpointName": "text", "ContentType": "application/json"}
+    answer = cloud.runtime.invoke_endpoint(**asked, Body=b'{"inputs": "goal", "parameters": {"num_beams": 2}}')
+    assert json.loads(answer["Body"].read()) == [{"generated_text": "goal match"}]
+    streamed = cloud.runtime.invoke_endpoint_with_response_stream(**asked, Body=b'{"inputs": "goal", "stream": true}')
+    assert streamed["ContentType"] == "text/event-stream"
+    content = b"".join(event["PayloadPart"]["Bytes"] for event in streamed["Body"])
+    events = [json.loads(line.removeprefix(b"data:")) for line in content.split(b"\n\n")[:-1]]
+    assert [event["token"]["text"] for event in events] == ["goal", " match", ""]
+    assert events[-1]["generated_text"] == "goal match"
+    with pytest.raises(cloud.runtime.exceptions.ModelError):
+        cloud.runtime.invoke_endpoint_with_response_stream(**asked, Body=b'{"inputs": ["goal"], "stream": true}')
+
+
 def test_a_litert_model_answers_through_its_endpoint(cloud: Cloud, tmp_path: Path) -> None:
     described = cloud.endpoint("litert", packed(litert_models.write_artifact(tmp_path / "model")))
     assert described["EndpointStatus"] == "InService", described.get("FailureReason")

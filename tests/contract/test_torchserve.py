@@ -114,6 +114,10 @@ PICTURE = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3
 TONE = np.sin(np.arange(4410) / 20) * 0.5 + 0.1
 
 REQUESTS = {
+    "token-classification": [
+        (json.dumps({"inputs": ["The goal, match", "shares"]}).encode(), "application/json"),
+        ("märket market shares".encode(), "text/plain"),
+    ],
     "text-classification": [
         (json.dumps({"inputs": "goal, match and goal"}).encode(), "application/json"),
         (json.dumps({"inputs": ["shares", "goal"], "parameters": {"top_k": 2}}).encode(), "application/json"),
@@ -125,6 +129,18 @@ REQUESTS = {
         (json.dumps({"inputs": base64.b64encode(png(PICTURE)).decode()}).encode(), "application/json"),
     ],
     "audio-classification": [(wav(TONE, 11025), "audio/wav"), (wav(TONE, 8000, width=3), "audio/x-wav")],
+    "object-detection": [
+        (png(PICTURE), "image/png"),
+        (
+            json.dumps({"inputs": base64.b64encode(png(PICTURE)).decode(), "parameters": {"threshold": 0}}).encode(),
+            "application/json",
+        ),
+    ],
+    "tabular": [
+        (b"kind,length,count\nlarge,1.5,3\n,,4\n", "text/csv"),
+        (json.dumps({"inputs": {"data": {"length": ["2.5"], "count": [1]}}}).encode(), "application/json"),
+        (json.dumps({"inputs": [{"count": 3}], "parameters": {"top_k": 2}}).encode(), "application/json"),
+    ],
     "tensor": [
         (json.dumps({"inputs": {"x": [[1, 2, 3], [4, 5, 6]]}}).encode(), "application/json"),
         (npy(np.ones((2, 3), np.float32)), "application/x-npy"),

@@ -22,7 +22,17 @@ from processes import alive
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
-MODELS = ("announcers", "fashion", "news-topics")
+MODELS = (
+    "addresses",
+    "announcers",
+    "fashion",
+    "fashion-scenes",
+    "news-topics",
+    "penguins",
+    "phrasebook",
+    "sentences",
+    "spoken-digits",
+)
 
 
 def _wait(condition: Any, seconds: float = 30) -> bool:

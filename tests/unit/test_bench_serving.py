@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench import environments as pinned
 from bench import subjects
 from bench.load import Closed
 from bench.servers import SERVERS, environments
@@ -187,7 +188,7 @@ def test_an_environment_that_cannot_be_made_is_told_with_the_installers_words(
     installer = tmp_path / "uv"
     installer.write_text("#!/bin/sh\necho no such package >&2\nexit 2\n")
     installer.chmod(0o700)
-    monkeypatch.setattr(environments, "UV", installer)
+    monkeypatch.setattr(pinned, "UV", installer)
     monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path / "cache"))
     with pytest.raises(Unavailable, match=r"peers-litserve\.txt cannot be installed: no such package"):
         environments.python_of(SERVERS["litserve"])

@@ -256,6 +256,7 @@ def test_the_boundary_lets_a_model_do_all_that_infra_ever_gives_one() -> None:
             key_arn=key,
             subnets=("subnet-1",),
             security_groups=("sg-1",),
+            batch=policies.BatchGrant("news-dev", "batch/news/"),
         ),
     )
     bounds = permissions.boundary(PLACE, "dev")
@@ -275,6 +276,13 @@ def test_what_docs_show_is_what_the_bootstrap_gives() -> None:
     assert {one["Sid"]: one for one in json.loads(text)["Statement"]} == {
         one["Sid"]: one for one in permissions.deploy(PLACE, "dev", bounded=False)
     }
+
+
+def test_what_docs_show_of_starting_jobs_is_what_the_code_gives() -> None:
+    shown = re.search(r"```json\n(.*?)```", (ROOT / "docs/batch.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert shown
+    text = shown[1].replace("REGION", "eu-west-1").replace("ACCOUNT", ACCOUNT)
+    assert json.loads(text) == permissions.document(permissions.batch(PLACE, "dev"))
 
 
 @pytest.mark.parametrize(
@@ -297,3 +305,30 @@ def test_what_would_let_others_in_is_refused_before_any_resource(
 def test_its_project_file_declares_exactly_the_keys_that_are_read() -> None:
     declared = yaml.safe_load((ROOT / "infra/bootstrap/Pulumi.yaml").read_text(encoding="utf-8"))["config"]
     assert sorted(declared) == sorted(KEYS)
+
+
+def test_what_docs_show_of_remote_builds_is_what_the_code_gives() -> None:
+    shown = re.search(r"```json\n(.*?)```", (ROOT / "docs/remote.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert shown
+    text = shown[1].replace("REGION", "eu-west-1").replace("ACCOUNT", ACCOUNT).replace("CACHE", "cache-1")
+    assert json.loads(text.replace('"KEY"', json.dumps(STORES.key))) == permissions.document(
+        permissions.start_builds(PLACE, STORES)
+    )
+
+
+def test_the_role_of_remote_builds_is_sagemakers_and_knows_the_cache_alone(bootstrap: Any) -> None:
+    recorder, outputs = bootstrap(github="acme/models", remote_builds="true")
+    (statement,) = recorder.trusted(permissions.BUILD_ROLE)
+    assert statement["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+    statements = permissions.build_job(PLACE, STORES)
+    assert may(statements, "s3:PutObject", f"{STORES.cache}/nodes/0a/1.tar.gz")
+    stream = f"log-group:{permissions.BUILD_LOGS}:log-stream:build-a/algo-1-1"
+    assert may(statements, "logs:PutLogEvents", PLACE.arn("logs", stream))
+    for action, resource in (
+        ("s3:PutObject", f"{STORES.state}/.pulumi/stacks/slipway/dev.json"),
+        ("s3:DeleteObject", f"{STORES.cache}/nodes/0a/1.tar.gz"),
+        ("iam:PassRole", "*"),
+        ("sagemaker:CreateEndpoint", "*"),
+    ):
+        assert not may(statements, action, resource), action
+    assert set(outputs["slipway:builds"]) == {"role", "store"}

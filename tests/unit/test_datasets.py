@@ -148,6 +148,14 @@ def test_labels_that_are_no_classes_are_kept_as_the_metric_wants_them(project: P
     assert json.loads((project / "half/index.json").read_text()) == [{"count": 1, "inputs": ["x"]}] * 2
 
 
+def test_labels_that_come_as_an_array_are_plain_values_to_the_metric(
+    project: Path, by_words: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Longest, "problem", lambda _, reference, labels: "" if type(reference) is int else "is no int")
+    folder = write(project, by_words, "lengths", sizes=[3, 3])  # its labels are an array
+    assert json.loads((folder / "0.references.json").read_text()) == [[0, None], [1, None]]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -19,7 +19,7 @@ from model_build.sources.estimators import convert
 RANDOM = np.random.default_rng(0)
 X = (RANDOM.normal(size=(120, 4)) * [1, 10, 100, 1000]).astype(np.float32)
 Y = (X[:, 0] > 0).astype(int) + (X[:, 2] > 50).astype(int)
-GIVEN = {"name": "x", "dtype": "float32", "features": 4}
+GIVEN = {"where": "tensor.inputs.x", "name": "x", "dtype": "float32", "features": 4}
 
 
 def made(estimator: Any, target: Path, *outputs: str, samples: Any = None, **given: Any) -> dict[str, Any]:
@@ -27,9 +27,9 @@ def made(estimator: Any, target: Path, *outputs: str, samples: Any = None, **giv
     import onnxruntime
 
     if samples is not None:
-        np.save(target / "samples.npy", samples)
+        np.savez(target / "samples.npz", x=samples)
     path = target / "m.onnx"
-    convert(estimator, GIVEN | given, outputs, target / "samples.npy" if samples is not None else None, path)
+    convert(estimator, GIVEN | given, outputs, target / "samples.npz" if samples is not None else None, path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert [one.name for one in session.get_outputs()] == list(outputs)
     assert [one.name for one in session.get_inputs()] == ["x"]
@@ -138,8 +138,8 @@ def test_classes_that_are_text_still_have_probabilities(tmp_path: Path) -> None:
 
 
 def test_notes_say_how_many_samples_were_compared(tmp_path: Path) -> None:
-    np.save(tmp_path / "samples.npy", X)
-    (note,) = convert(FOREST, GIVEN, ["label"], tmp_path / "samples.npy", tmp_path / "m.onnx")
+    np.savez(tmp_path / "samples.npz", x=X)
+    (note,) = convert(FOREST, GIVEN, ["label"], tmp_path / "samples.npz", tmp_path / "m.onnx")
     rows = len(X) + estimators.MADE_UP
     assert note == (
         f"RandomForestClassifier as ONNX answers as the original does on {rows} evaluation samples and made-up ones"

@@ -3,6 +3,8 @@ import pytest
 from model_build.deployment import Deploy, Rollout
 from model_build.hosting_rules import problems
 
+GRAVITON = "pytorch-inference-graviton:2.4.0-cpu-py311-ubuntu22.04-sagemaker"
+STOCK = "huggingface-pytorch-inference:2.6.0-transformers5.5.3-cpu-py312-ubuntu22.04"
 TWO = {"instances": {"min": 2, "max": 4}}
 
 
@@ -25,6 +27,12 @@ def found(settings):
         {"variants": {"B": {"weight": 0.1}}},
         {"network": {"isolation": True}, "image": "own"},
         {"network": {"isolation": True, "wheels": True}},
+        {"instance": "ml.c7g.large", "image": "own"},
+        {"instance": "ml.c7g.large", "image": GRAVITON, "network": {"wheels": True}},
+        {"instance": "ml.c6g.large", "image": "own", "variants": {"B": {"weight": 1, "instance": "ml.c8g.large"}}},
+        {"instance": "ml.c7g.large", "image": "1.dkr.ecr.x.amazonaws.com/mine:1"},  # whatever that is for
+        {"shadow": {"share": 1, "instance": "ml.c7g.large", "image": "own"}},
+        {"endpoint": "serverless", "instance": "ml.c7g.large"},
         {"shadow": {"share": 1}, "capture": {"percent": 100}},
         {"autoscaling": {"steps": [{"above": 0, "add": 1}, {"above": 5, "add": 2}]}},
     ],
@@ -51,7 +59,31 @@ def test_what_aws_takes_passes(settings):
         ({"network": {"isolation": True}}, "network.isolation", "`network.wheels: true`, `image: own`"),
         ({"network": {"wheels": True}, "image": "own"}, "network.wheels", "is none of them"),
         ({"network": {"wheels": True}, "image": "sklearn:1.2-cpu"}, "network.wheels", "does not tell its Python"),
-        ({"network": {"wheels": True}, "instance": "ml.c7g.large"}, "network.wheels", "ml.c7g.large is Arm"),
+        ({"instance": "ml.c7g.large"}, "image", "is for Intel and AMD, and ml.c7g.large is Arm: give `image: own`"),
+        ({"image": GRAVITON}, "image", "is for Arm, and ml.c7i.large is not"),
+        ({"image": f"1.dkr.ecr.x.amazonaws.com/{GRAVITON}"}, "image", "is for Arm, and ml.c7i.large is not"),
+        ({"instance": "ml.m7g.large", "image": "own"}, "instance", "no endpoints on ml.m7g; of Arm on c6g"),
+        (
+            {"variants": {"B": {"weight": 1, "instance": "ml.c7g.large"}}},
+            "variants.B.instance",
+            "ml.c7g.large and ml.c7i.large are not of one kind",
+        ),
+        (
+            {"variants": {"B": {"weight": 1, "instance": "ml.t4g.large"}}, "instance": "ml.c7g.large", "image": "own"},
+            "variants.B.instance",
+            "no endpoints on ml.t4g",
+        ),
+        ({"shadow": {"share": 1, "instance": "ml.c7g.large"}}, "shadow.instance", "an image is for one"),
+        (
+            {"shadow": {"share": 1, "instance": "ml.c7g.large", "image": STOCK}},
+            "shadow.image",
+            "is for Intel and AMD",
+        ),
+        (
+            {"shadow": {"share": 1, "instance": "ml.c7g.large", "image": GRAVITON}, "network": {"wheels": True}},
+            "shadow.instance",
+            "the wheels of network.wheels are of one kind",
+        ),
         ({"shadow": {"share": 1}, "variants": {"B": {"weight": 1}}}, "shadow", "one production variant"),
         ({"autoscaling": {"metric": "backlog"}}, "autoscaling.metric", "only async endpoints"),
         ({"autoscaling": {"metric": "concurrency"}}, "autoscaling.target", "is required"),

@@ -33,6 +33,12 @@ def test_an_image_past_its_end_of_patch_is_named_with_the_date_and_an_alternativ
     assert "image: own" in said
 
 
+def test_the_same_version_for_arm_ends_with_it():
+    for name in ("pytorch-inference-graviton", "pytorch-inference-arm64"):
+        assert "no security patches since 2026-06-30" in images.retired(ENDED.replace("pytorch-inference", name), DAY)
+    assert images.retired("pytorch-inference-arm64:2.9.0-cpu-py312", DAY) is None
+
+
 def test_an_image_is_good_on_its_last_day():
     assert images.retired(ENDED, date(2026, 6, 30)) is None
     assert images.retired(ENDED, date(2026, 7, 1)) is not None
@@ -201,6 +207,11 @@ def test_our_image_lies_in_the_stacks_own_repository(code):
     assert images.repository(uri) == own_image.repository("123456789012", "eu-west-1", "dev")
 
 
+def test_the_image_for_arm_has_a_tag_of_its_own(code):
+    uri = own_image.uri("123456789012", "eu-west-1", "dev", code, arm=True)
+    assert uri.endswith(f":{own_image.tag(code)}-arm64")
+
+
 def test_without_the_serving_code_the_message_names_what_is_missing(tmp_path):
     with pytest.raises(own_image.NoServingCodeError, match=r"serving/Dockerfile is not there"):
         own_image.tag(tmp_path)
@@ -260,6 +271,21 @@ def test_a_push_builds_logs_in_without_the_password_among_the_arguments_and_push
     assert password.startswith("hunter2")
     assert push == f"push {where.uri}"
     assert ecr.request["imageIds"] == [{"imageTag": own_image.tag()}]
+
+
+def test_the_image_for_arm_is_built_for_arm_and_pushed_beside_the_other(docker):
+    from slipway import own_image as pushing
+    from slipway.console import Console
+
+    program, log = docker
+    where = pushing.destination(STACK, arm=True)
+    assert where.uri == f"{pushing.destination(STACK).uri}-arm64"
+    ecr = Ecr(Ecr.exceptions.ImageNotFoundException)
+    assert pushing.push(program, where, ecr, Console())
+    lines = log.read_text().splitlines()
+    assert lines[0].startswith("build --platform linux/arm64 ") and f"--tag {where.uri} " in lines[0]
+    assert lines[-1].endswith(f"push {where.uri}")
+    assert ecr.request["imageIds"] == [{"imageTag": own_image.tag(arm=True)}]
 
 
 def test_an_image_that_is_there_is_not_pushed_again(docker):

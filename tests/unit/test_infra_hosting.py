@@ -107,9 +107,11 @@ def test_what_requests_leave_in_the_bucket_is_removed_in_time():
         "news": deployed(endpoint="async"),
         "queued": deployed(endpoint="async", asynchronous={"keep_days": 3}),
         "seen": deployed(capture={"percent": 1, "keep_days": 9}),
+        "nightly": deployed(batch={"keep_days": 4}),
         "plain": deployed(),
     }
-    assert hosting.kept_days(deploys) == {"async/news/": 30, "async/queued/": 3, "capture/seen/": 9}
+    kept = {"async/news/": 30, "async/queued/": 3, "capture/seen/": 9, "batch/nightly/": 4}
+    assert hosting.kept_days(deploys) == kept
 
 
 def test_a_container_is_closed_off_where_the_spec_or_the_stack_says_so():

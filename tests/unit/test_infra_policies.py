@@ -126,3 +126,22 @@ def test_the_stacks_key_leaves_its_users_to_iam_and_lets_this_accounts_alarms_en
     iam, services = policies.stack_key("aws", "123456789012")["Statement"]
     assert iam["Principal"] == {"AWS": "arn:aws:iam::123456789012:root"}
     assert services["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+
+
+def test_a_role_does_batch_jobs_where_the_spec_says_so_in_the_models_folder_and_those_it_names():
+    assert not any("Batch" in item["Sid"] for item in execution()["Statement"])
+    batch = policies.BatchGrant("reviews-dev", "batch/reviews/", ("s3://texts/new/",), ("s3://answers/",))
+    document = execution(batch=batch)
+    own = "arn:aws:s3:::slipway-dev-0a1b2c3"
+    assert resources(statement(document, "ReadBatch")) == [f"{own}/batch/reviews/*", "arn:aws:s3:::texts/new/*"]
+    assert resources(statement(document, "WriteBatch")) == [f"{own}/batch/reviews/*", "arn:aws:s3:::answers/*"]
+    found = [item for item in document["Statement"] if actions(item) == ["s3:ListBucket"]]
+    assert [(resources(item), item["Condition"]) for item in found] == [
+        ([own], {"StringLike": {"s3:prefix": "batch/reviews/*"}}),
+        (["arn:aws:s3:::texts"], {"StringLike": {"s3:prefix": "new/*"}}),
+    ]
+    group = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/sagemaker/TransformJobs"
+    assert resources(statement(document, "WriteBatchLogs")) == [f"{group}:log-stream:reviews-dev-*"]
+    metrics = statement(document, "WriteMetrics")["Condition"]["StringEquals"]["cloudwatch:namespace"]
+    assert "/aws/sagemaker/TransformJobs" in metrics
+    assert len({item["Sid"] for item in document["Statement"]}) == len(document["Statement"])

@@ -262,7 +262,7 @@ def test_the_program_imports_neither_torch_nor_yaml_nor_anything_that_reads_spec
     ).stdout.split()
     assert {name for name in loaded if name.startswith("model_build")} == {
         "model_build",
-        *(f"model_build.{module}" for module in ("capacity", "deployment", "manifest")),
+        *(f"model_build.{module}" for module in ("capacity", "deployment", "instances", "manifest")),
     }
     assert not {"torch", "yaml", "onnx", "onnxruntime", "numpy", "boto3", "moto"} & set(loaded)
 
@@ -354,6 +354,17 @@ def test_an_async_endpoint_may_read_its_inputs_write_its_answers_and_tell_its_to
     assert set(told.values()) == set(granted["TellTopics"]["Resource"])
     expiring = made.one("BucketLifecycleConfiguration").inputs["rules"][2]
     assert (expiring["filter"], expiring["expiration"]) == ({"prefix": "async/news/"}, {"days": 7})
+
+
+def test_a_model_does_batch_transform_in_its_own_folder_and_those_of_its_spec(project, deploy):
+    write_model(project, "nightly", deploy={"batch": {"inputs": ["s3://texts/new/"]}})
+    made, _ = deploy(stack="dev")
+    policies = [json.loads(one.inputs["policy"])["Statement"] for one in made.of("RolePolicy")]
+    granted = {one["Sid"]: one for one in next(policy for policy in policies if "ReadBatch" in json.dumps(policy))}
+    read = granted["ReadBatch"]["Resource"]
+    assert read[0].endswith("/batch/nightly/*") and read[1:] == ["arn:aws:s3:::texts/new/*"]
+    assert granted["WriteBatch"]["Resource"] == read[:1]
+    assert granted["WriteBatchLogs"]["Resource"].endswith(":log-stream:nightly-dev-*")
 
 
 def test_a_shadow_with_its_own_image_is_a_second_model(project, deploy):

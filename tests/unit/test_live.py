@@ -126,3 +126,33 @@ def test_another_metric_is_given_the_answers_and_what_failed_as_none(monkeypatch
     found = live.measure(Runtime(), Control(), "m-local", texts, ["first", "second"], spec, whole=True)
     assert (found.score, found.failed) == (0.25, 1)
     assert seen == [([{"label": "a", "score": 1.0}], "first"), (None, "second")]
+
+
+@pytest.mark.parametrize(
+    ("values", "answers", "labels", "score"),
+    [
+        (
+            {"task": "text-embedding", "labels": [], "text": {"tokenizer": "t.json"}},
+            [[[1, 0]], [[0.9, 0.1]], [[0, 1]], [[0.1, 0.9]], None],
+            [0, 0, 1, 1, 1],
+            0.8,
+        ),
+        (
+            {"task": "token-classification", "labels": ["O", "B-ZIP"], "text": {"tokenizer": "t.json"}},
+            [[{"entity_group": "ZIP", "score": 0.9, "word": "50010", "start": 0, "end": 5}], []],
+            [[[0, 5, "ZIP"]], [[3, 8, "ZIP"]]],
+            2 / 3,
+        ),
+        (
+            {"task": "speech-recognition", "labels": ["_", "a"], "audio": {"seconds": 1}},
+            [{"text": "one two"}, None],
+            ["one two", "three"],
+            2 / 3,
+        ),
+    ],
+)
+def test_answers_are_scored_by_the_tasks_own_metric(
+    values: dict[str, Any], answers: list[Any], labels: list[Any], score: float
+) -> None:
+    spec = Spec.model_validate({"name": "m", "source": {"onnx": {"path": "m.onnx"}}} | values)
+    assert live._score(answers, labels, spec) == pytest.approx(score)

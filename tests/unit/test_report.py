@@ -50,6 +50,16 @@ def test_the_table_of_misses_is_aligned_and_leaves_out_what_passed() -> None:
     ]
 
 
+def test_a_long_candidate_does_not_push_what_it_missed_off_the_screen() -> None:
+    missed = GateResult(gate="size.max_mb", limit=1, measured=2, passed=False)
+    label = "export_onnx → " * 12 + "quantize_static"
+    lines = report.missed_table({label: [missed, missed], "x": [missed]}).splitlines()
+    assert lines[1] == f"  {label}"
+    assert [line.split() for line in lines[2:4]] == [["size", "≤", "1", "MB", "2", "MB", "missed", "by", "1", "MB"]] * 2
+    assert max(len(line) for line in lines if label not in line) < 60
+    assert lines[4].startswith("  x          size  ≤ 1 MB")
+
+
 def measured(score: float | None, p50: float) -> dict[str, Any]:
     return {
         "measurement": {
@@ -97,6 +107,21 @@ def test_the_page_has_before_and_after_every_candidate_and_how_it_was_measured()
     assert "2 threads" in text
     assert "7 bits" in text
     assert "| package | 0.2 | from the cache |" in text
+
+
+@pytest.mark.parametrize(
+    ("instance", "cpu", "said"),
+    [
+        ("ml.c7g.large", "some CPU (x86_64, 6/1/1), 2 cores", True),
+        ("ml.c7g.large", "some CPU (aarch64, 8/1/1), 2 cores", False),
+        ("ml.c7i.large", "some CPU (x86_64, 6/1/1), 2 cores", False),
+    ],
+)
+def test_times_of_another_kind_of_cpu_than_serves_are_called_that(instance: str, cpu: str, said: bool) -> None:
+    target = {"instances": [instance], "target": "t", "machine": "u", "vnni": True}
+    environment = {"cpu": cpu, "python": "3.11.7", "versions": {"torch": "2.15.0"}}
+    text = page(0.93, instruction_set=target, environment=environment)
+    assert (f"{instance}: Arm. Times, memory and scores here are of another kind of CPU" in text) is said
 
 
 def test_the_page_says_that_accuracy_was_not_measured() -> None:

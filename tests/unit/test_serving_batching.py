@@ -289,7 +289,18 @@ def test_closing_tells_of_a_thread_that_nothing_can_end() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("task", ["image-classification", "tensor", "text-classification", "audio-classification"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        "image-classification",
+        "tensor",
+        "text-classification",
+        "audio-classification",
+        "text-embedding",
+        "token-classification",
+        "speech-recognition",
+    ],
+)
 def test_the_models_of_every_task_take_batches_of_any_size(task: str, tmp_path: Path) -> None:
     assert program.load(write_artifact(tmp_path / "artifact", task, code=False)).batches
 

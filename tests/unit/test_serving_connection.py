@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from serving.connection import MAX_PIPELINED, Connection, Exchange
+from serving.connection import MAX_PIPELINED, Connection
+from serving.exchange import Exchange
 from serving.metrics import Metrics
 from serving.settings import Settings
 

@@ -32,6 +32,15 @@ def test_a_flag_wins_over_its_variable_and_a_variable_over_the_default() -> None
     assert read(SLIPWAY_OBJECTIVE_MS="250").objective == 0.25
 
 
+def test_a_batch_transform_waits_long_and_takes_its_payload_unless_told_otherwise() -> None:
+    batch = {"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "50"}
+    found = read(**batch)
+    assert (found.request_seconds, found.objective, found.max_body_mb) == (3600, 3600, 50)
+    assert read(SAGEMAKER_BATCH="true").max_body_mb == 6
+    assert read("--max-body-mb", "7", **batch).max_body_mb == 7
+    assert read(**batch, SLIPWAY_REQUEST_SECONDS="9").request_seconds == 9
+
+
 @pytest.mark.parametrize(
     ("environment", "message"),
     [

@@ -51,7 +51,20 @@ SAMPLES: dict[str, list[Any]] = {
         np.arange(200, dtype=np.uint8).reshape(10, 20),
     ],
     "audio-classification": [np.ones(2000, np.float32), np.ones(10, np.float32), np.ones(4000, np.float32) / 2],
+    "object-detection": [
+        np.arange(16, dtype=np.uint8).reshape(4, 4),
+        np.arange(200, dtype=np.uint8).reshape(10, 20),
+    ],
+    "tabular": [
+        {"kind": "small", "length": 1.5, "count": 3},
+        {"kind": None, "length": None, "count": 4},
+        {"kind": "large", "length": float("nan"), "count": "5"},
+    ],
     "tensor": [{"x": np.array([1, 2, 3], np.float32)}, {"x": np.array([4, 5, 6], np.float32)}],
+    "speech-recognition": [np.ones(2000, np.float32), np.ones(10, np.float32), np.ones(4000, np.float32) / 2],
+    "text-embedding": ["goal", "market shares and a match", "goal goal goal goal goal goal goal goal goal goal"],
+    "text-generation": ["goal", "market shares and a match", "goal goal goal goal goal goal goal goal goal goal"],
+    "token-classification": ["goal", "market shares and a match", "goal goal goal goal goal goal goal goal goal goal"],
 }
 
 
@@ -64,7 +77,7 @@ def test_a_batch_is_encoded_as_its_samples_are_alone(task: str, configs: dict[st
         for name, array in TASKS[task].encode([sample], config).items():
             row = batch[name][index]
             assert array.dtype == batch[name].dtype
-            if task == "text-classification":  # padded to the longest of its batch
+            if "input_ids" in batch:  # padded to the longest of its batch
                 assert not row[array.shape[1] :].any()
                 row = row[: array.shape[1]]
             np.testing.assert_array_equal(array[0], row)
@@ -72,7 +85,7 @@ def test_a_batch_is_encoded_as_its_samples_are_alone(task: str, configs: dict[st
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_wrong_content_type_names_those_accepted(task: str, configs: dict[str, ServingConfig]) -> None:
-    error = refused(task, configs[task], b"", "text/csv")
+    error = refused(task, configs[task], b"", "application/zip")
     assert error.status_code == 415
     assert all(kind in error.message for kind in TASKS[task].CONTENT_TYPES)
 
@@ -88,9 +101,7 @@ def test_a_wrong_content_type_names_those_accepted(task: str, configs: dict[str,
         (b"{}", "must be a JSON object"),
         (b'{"inputs": "x", "input": 1}', "unknown key 'input'"),
         (b'{"inputs": "x", "parameters": 3}', "must be an object"),
-        (b'{"inputs": "x", "parameters": {"temperature": 1}}', "unknown parameter 'temperature'"),
-        (b'{"inputs": "x", "parameters": {"top_k": 0}}', "top_k must be an integer of at least 1"),
-        (b'{"inputs": "x", "parameters": {"top_k": true}}', "top_k must be an integer of at least 1"),
+        (b'{"inputs": "x", "parameters": {"colour": 1}}', "unknown parameter 'colour'"),
     ],
 )
 def test_a_malformed_json_body_is_a_400(
@@ -99,6 +110,13 @@ def test_a_malformed_json_body_is_a_400(
     error = refused(task, configs[task], body, "application/json; charset=utf-8")
     assert error.status_code == 400
     assert message in error.message
+
+
+@pytest.mark.parametrize("task", ["text-classification", "image-classification", "audio-classification"])
+@pytest.mark.parametrize("top_k", [0, True, "all", 1.5])
+def test_a_top_k_that_is_no_count_is_a_400(task: str, top_k: Any, configs: dict[str, ServingConfig]) -> None:
+    error = refused(task, configs[task], dumps("x", top_k=top_k), "application/json")
+    assert "top_k must be an integer of at least 1" in error.message
 
 
 class TestText:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from model_build import targets
+from model_build.passes.base import RoundingConfig
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,8 @@ from model_build import targets
         ("ml.g5.xlarge", False),
         ("ml.t2.medium", False),
         ("ml.z99.large", False),  # unknown
+        ("ml.m6g.large", True),  # Graviton2: dot products do not saturate
+        ("ml.r8g.large", True),
     ],
 )
 def test_an_instance_has_vnni_only_where_every_machine_of_its_family_has(instance: str, vnni: bool) -> None:
@@ -42,6 +45,7 @@ def test_a_model_is_built_for_the_weakest_of_its_cpus() -> None:
         ({"flags": "avx2 avx_vnni"}, targets.VNNI),
         ({"flags": "avx2 avx512f"}, targets.PLAIN),
         ({"Features": "fp asimd asimddp"}, targets.ARM),
+        ({"Features": "fp asimd asimddp sve i8mm bf16"}, targets.ARM_MATRIX),
         ({}, targets.UNKNOWN),
     ],
 )
@@ -55,3 +59,19 @@ def test_this_machine_is_known_by_its_flags(
         assert targets.this_machine() == expected
     finally:
         targets.this_machine.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("instance", "expected"),
+    [("ml.c6g.large", targets.ARM), ("ml.c7g.large", targets.ARM_MATRIX), ("ml.c8g.large", targets.ARM_MATRIX)],
+)
+def test_a_newer_graviton_has_products_of_matrices_too(instance: str, expected: object) -> None:
+    assert targets.of_instance(instance) == expected
+
+
+@pytest.mark.parametrize("instance", ["ml.c6g.large", "ml.c7g.large"])
+def test_weights_keep_all_eight_bits_on_arm_and_lose_one_where_an_old_intel_serves_too(instance: str) -> None:
+    config = RoundingConfig()
+    assert not config.narrow(targets.of_instance(instance))
+    mixed = [targets.of_instance(one) for one in (instance, "ml.c5.large")]
+    assert config.narrow(targets.common(mixed))

@@ -15,6 +15,7 @@ from model_build import package, rules, wheels
 from model_build.errors import UserError
 from model_build.spec import Spec
 
+ARM_IMAGE = "pytorch-inference-graviton:2.4.0-cpu-py311-ubuntu22.04-sagemaker"
 STOCK = "huggingface-pytorch-inference:2.6.0-transformers5.5.3-cpu-py312-ubuntu22.04"
 
 
@@ -75,7 +76,7 @@ def test_wheels_come_for_the_images_python_with_all_that_they_need_in_the_versio
     wheel(index, "plain", "2.0", "py3-none-any")
     node = tmp_path / "node"
     node.mkdir()
-    wheels.fetch(["native==1.0"], ["plain==1.0", "elsewhere==3"], "312", node)
+    wheels.fetch(["native==1.0"], ["plain==1.0", "elsewhere==3"], "312", "x86_64", node)
     assert sorted(path.name for path in node.iterdir()) == [native, plain]
 
     # The artifact's requirements install from them, wherever they are unpacked, and without an index.
@@ -109,8 +110,39 @@ def test_wheels_come_for_the_images_python_with_all_that_they_need_in_the_versio
 def test_a_package_without_a_wheel_for_the_image_is_named_with_the_next_step(tmp_path: Path, index: Path) -> None:
     wheel(index, "native", "1.0", "cp311-cp311-manylinux_2_28_x86_64")
     with pytest.raises(UserError, match=r"for Python 3\.12 could not be fetched: .*native==1\.0") as caught:
-        wheels.fetch(["native==1.0"], [], "312", tmp_path)
+        wheels.fetch(["native==1.0"], [], "312", "x86_64", tmp_path)
     assert "image: own" in caught.value.next_step
+
+
+def test_wheels_for_an_arm_instance_are_for_arm(tmp_path: Path, index: Path) -> None:
+    arm = spec_of(deploy={"instance": "ml.c7g.large", "image": ARM_IMAGE, "network": {"wheels": True}})
+    assert wheels.machine_for(arm) == "aarch64"
+    assert wheels.machine_for(spec_of(deploy={"network": {"wheels": True}})) == "x86_64"
+    native = wheel(index, "native", "1.0", "cp311-cp311-manylinux_2_28_aarch64")
+    legacy = wheel(index, "older", "1.0", "cp311-cp311-manylinux2014_aarch64")
+    for name in ("native", "older"):
+        wheel(index, name, "1.0", "cp311-cp311-manylinux_2_28_x86_64")
+    node = tmp_path / "node"
+    node.mkdir()
+    wheels.fetch(["native==1.0", "older==1.0"], [], "311", "aarch64", node)
+    assert sorted(path.name for path in node.iterdir()) == [native, legacy]
+
+
+def test_a_package_that_has_wheels_for_intel_alone_is_refused_for_arm(tmp_path: Path, index: Path) -> None:
+    wheel(index, "native", "1.0", "cp311-cp311-manylinux_2_28_x86_64")
+    with pytest.raises(UserError) as caught:
+        wheels.fetch(["native==1.0"], [], "311", "aarch64", tmp_path)
+    assert "for Linux on aarch64" in caught.value.next_step
+
+
+def test_one_artifact_does_not_bring_packages_for_arm_and_for_intel(tmp_path: Path) -> None:
+    arm = {"deploy": {"instance": "ml.c7g.large", "image": ARM_IMAGE}}
+    intel = {"image": STOCK.replace("py312", "py311"), "network": {"wheels": True}}
+    spec = spec_of(deploy=intel, environments={"prod": arm})
+    said = [finding.message for finding in rules.check(spec, tmp_path)]
+    assert any("ml.c7g.large, which is Arm, and ml.c7i.large, which is not" in message for message in said)
+    without = spec_of(deploy=intel | {"network": {"wheels": False}}, environments={"prod": arm})
+    assert not any("which is Arm" in finding.message for finding in rules.check(without, tmp_path))
 
 
 def test_what_the_lines_pin_is_no_constraint() -> None:
