@@ -32,6 +32,10 @@ class JobError(Exception):
     """A job that cannot go on; the message is what AWS calls the FailureReason."""
 
 
+class RanOutError(Exception):
+    """A job that took longer than its StoppingCondition allows."""
+
+
 @dataclass(frozen=True)
 class Machine:
     """What every job of a server runs on. `endpoint` is where its programs find the local AWS."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from localcloud.errors import ValidationException
 from localcloud.sagemaker import jobs
-from localcloud.sagemaker.jobs import Folder, JobError, JobLog, Machine, Process
+from localcloud.sagemaker.jobs import Folder, JobError, JobLog, Machine, Process, RanOutError
 from localcloud.sagemaker.processing_request import Input, Plan
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
@@ -19,10 +19,6 @@ MESSAGE = "/opt/ml/output/message"
 MESSAGE_LIMIT = 1024  # bytes that AWS tells of it
 UPLOAD_SECONDS = 2.0
 """Between two looks at outputs that are uploaded continuously."""
-
-
-class RanOutError(Exception):
-    """The job took longer than its StoppingCondition allows."""
 
 
 class Work:

@@ -23,6 +23,7 @@ from localcloud.sagemaker import transform_data
 from localcloud.sagemaker.artifacts import ArtifactError
 from localcloud.sagemaker.catalog import split_s3_uri
 from localcloud.sagemaker.fleet import DEFAULT_STARTUP_SECONDS, Workshop
+from localcloud.sagemaker.jobs import JobError
 from localcloud.sagemaker.replica import Replica, StartupError
 from localcloud.sagemaker.transform_data import Batch, DataError
 from localcloud.sagemaker.transform_filters import RecordError
@@ -38,10 +39,6 @@ _BACKOFF_SECONDS = 0.2
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class TransformError(Exception):
-    """Why a job fails: its FailureReason, which begins as AWS's does, `ClientError` or `AlgorithmError`."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +67,10 @@ class Work:
         self._workshop = workshop
         self._logs = logs
         self._told: list[str] = []
+        self.message: str | None = None
 
     async def run(self, begun: Callable[[], None]) -> None:
-        """Calls `begun` when the model is up. Raises TransformError."""
+        """Calls `begun` when the model is up. Raises JobError."""
         replicas: list[Replica] = []
         began = int(time.time() * 1000)
         try:
@@ -87,13 +85,13 @@ class Work:
             )
             await self._transform(files, replicas)
         except ArtifactError as error:
-            raise TransformError(f"ClientError: {error}") from None
+            raise JobError(f"ClientError: {error}") from None
         finally:
             await asyncio.gather(*(replica.stop(_STOP_SECONDS) for replica in replicas))
             self._write_logs(replicas, began)
 
     def _files(self) -> list[File]:
-        """Raises TransformError where there are none, or two would have one output."""
+        """Raises JobError where there are none, or two would have one output."""
         plan, source = self._plan, self._plan.source
         try:
             if source.by_manifest:
@@ -109,9 +107,9 @@ class Work:
         except emulation.ObjectMissingError:
             addresses, base = [], ""
         except DataError as error:
-            raise TransformError(f"ClientError: {source.uri}: {error}.") from None
+            raise JobError(f"ClientError: {source.uri}: {error}.") from None
         if not addresses:
-            raise TransformError(
+            raise JobError(
                 f'ClientError: No S3 objects found under S3 URL "{source.uri}" given in input data source. Please '
                 "ensure that the bucket exists, and that objects exist under that S3 prefix."
             )
@@ -137,19 +135,19 @@ class Work:
                     group.create_task(start(replica))
         except* StartupError as errors:
             reason = errors.exceptions[0]
-            raise TransformError(f"AlgorithmError: the model did not pass its health check: {reason}. {_SEE}") from None
+            raise JobError(f"AlgorithmError: the model did not pass its health check: {reason}. {_SEE}") from None
 
     async def _transform(self, files: Sequence[File], replicas: Sequence[Replica]) -> None:
         """Each replica has the files of its turn, as AWS maps objects to instances by key."""
         free = [asyncio.Semaphore(self._plan.concurrency) for _ in replicas]
         open_files = [asyncio.Semaphore(self._plan.concurrency) for _ in replicas]
 
-        async def one(number: int, file: File) -> TransformError | None:
+        async def one(number: int, file: File) -> JobError | None:
             turn = number % len(replicas)
             async with open_files[turn]:
                 try:
                     await self._one_file(file, replicas[turn], free[turn])
-                except TransformError as error:
+                except JobError as error:
                     self._tell(f"{file.name}: {error}")
                     return error
             return None
@@ -158,7 +156,7 @@ class Work:
         failures = [error for error in ended if error is not None]
         if failures:
             more = f" {len(failures) - 1} more of {len(files)} files failed." if len(failures) > 1 else ""
-            raise TransformError(f"{failures[0]}.{more} {_SEE}")
+            raise JobError(f"{failures[0]}.{more} {_SEE}")
 
     async def _one_file(self, file: File, replica: Replica, free: asyncio.Semaphore) -> None:
         plan = self._plan
@@ -167,9 +165,9 @@ class Work:
             originals, sent = await asyncio.to_thread(self._records, file)
             batches = list(transform_data.batches(sent, plan.together, plan.payload))
         except emulation.ObjectMissingError:
-            raise TransformError(f"ClientError: {where}: there is no such object") from None
+            raise JobError(f"ClientError: {where}: there is no such object") from None
         except (DataError, RecordError) as error:
-            raise TransformError(f"ClientError: {where}: {error}") from None
+            raise JobError(f"ClientError: {where}: {error}") from None
 
         async def one(batch: Batch) -> bytes:
             async with free:
@@ -178,16 +176,16 @@ class Work:
                     given = originals[batch.first - 1 : batch.first - 1 + len(batch.records)]
                     return plan.processing.kept(given, answer)
                 except RecordError as error:
-                    raise TransformError(f"ClientError: {where}, {batch.where}: {error}") from None
-                except TransformError as error:
+                    raise JobError(f"ClientError: {where}, {batch.where}: {error}") from None
+                except JobError as error:
                     kind, _, said = str(error).partition(": ")
-                    raise TransformError(f"{kind}: {where}, {batch.where}: {said}") from None
+                    raise JobError(f"{kind}: {where}, {batch.where}: {said}") from None
 
         answers = await _each(one, batches, plan.concurrency)
         content = transform_data.assembled(answers, plan.assemble_lines)
         kind = plan.headers.get("accept", "application/octet-stream")
         if not await asyncio.to_thread(emulation.write_object, plan.bucket, file.output, content, kind):
-            raise TransformError(f"ClientError: s3://{plan.bucket}/{file.output} cannot be written")
+            raise JobError(f"ClientError: s3://{plan.bucket}/{file.output} cannot be written")
 
     def _records(self, file: File) -> tuple[list[bytes], list[bytes]]:
         """The records of a file, and what the model gets of each."""
@@ -204,7 +202,7 @@ class Work:
         return originals, sent
 
     async def _ask(self, replica: Replica, payload: bytes) -> bytes:
-        """The model's answer, asked again where it fails by itself. Raises TransformError."""
+        """The model's answer, asked again where it fails by itself. Raises JobError."""
         failure = ""
         for attempt in range(self._plan.retries + 1):
             if attempt:
@@ -229,9 +227,9 @@ class Work:
                 return answer
             failure = f"the model answered {status}: {answer.decode(errors='replace').strip()}"
             if 400 <= status < 500 and status != 429:
-                raise TransformError(f"ClientError: {failure}")
+                raise JobError(f"ClientError: {failure}")
         tries = f", {self._plan.retries + 1} times" if self._plan.retries else ""
-        raise TransformError(f"AlgorithmError: {failure}{tries}")
+        raise JobError(f"AlgorithmError: {failure}{tries}")
 
     def _tell(self, line: str) -> None:
         self._told.append(f"[sagemaker logs]: {line}")
