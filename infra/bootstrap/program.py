@@ -160,45 +160,31 @@ def _role(
             trust.document({arn: (forge, subjects[forge][1]) for arn, forge in zip(arns, forges, strict=True)})
         )
     )
-    made = aws.iam.Role(
-        name,
-        name=name,
-        path=PATH,
-        description=what,
-        assume_role_policy=trusted,
-        max_session_duration=SESSION_SECONDS,
-        opts=opts,
-    )
-    aws.iam.RolePolicy(
-        name,
-        role=made.name,
-        policy=statements.apply(lambda listed: json.dumps(permissions.document(listed), separators=(",", ":"))),
-        opts=opts,
-    )
-    return made.arn
+    return _made(name, what, trusted, statements, opts, max_session_duration=SESSION_SECONDS)
 
 
 def _build_role(statements: pulumi.Output[list[Statement]], opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
     """ARN of the role that jobs of SageMaker take which build."""
-    name = permissions.BUILD_ROLE
-    made = aws.iam.Role(
-        name,
-        name=name,
-        path=PATH,
-        description="Builds out of the shared cache and into it, as a processing job",
-        assume_role_policy=json.dumps(
-            permissions.document(
-                [
-                    {
-                        "Effect": "Allow",
-                        "Principal": {"Service": "sagemaker.amazonaws.com"},
-                        "Action": "sts:AssumeRole",
-                    }
-                ]
-            )
-        ),
-        opts=opts,
+    service = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    return _made(
+        permissions.BUILD_ROLE,
+        "Builds out of the shared cache and into it, as a processing job",
+        json.dumps(permissions.document([service])),
+        statements,
+        opts,
     )
+
+
+def _made(
+    name: str,
+    what: str,
+    trusted: pulumi.Input[str],
+    statements: pulumi.Output[list[Statement]],
+    opts: pulumi.ResourceOptions,
+    **more: Any,
+) -> pulumi.Output[str]:
+    """ARN of a role of a fixed name with one policy. `trusted` says who may take it."""
+    made = aws.iam.Role(name, name=name, path=PATH, description=what, assume_role_policy=trusted, opts=opts, **more)
     aws.iam.RolePolicy(
         name,
         role=made.name,
