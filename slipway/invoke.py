@@ -56,18 +56,30 @@ def shown(body: bytes, kind: str, file: str, width: int = 60) -> str:
         text = text.get("inputs", text) if isinstance(text, dict) else text
         line = text if isinstance(text, str) else json.dumps(text)
         line = " ".join(line.split())
-        return line if len(line) <= width else line[: width - 1] + "…"
+        return _cut(line, width)
     return f"{file} ({len(body):,} bytes)"
 
 
 def answered(answer: Any, width: int = 60) -> str:
-    """A prediction in a few words: the best label and its score, or the beginning of the JSON."""
+    """A prediction in a few words: labels with their scores, a text, or the beginning of the JSON."""
     first = answer
-    while isinstance(first, list) and first:
+    while isinstance(first, list) and first and not _named(first):
         first = first[0]
+    if _named(first):
+        return _cut(", ".join(f"{one['word']} ({one['entity_group'].lower()})" for one in first), width)
     if isinstance(first, dict) and {"label", "score"} <= first.keys():
         return f"{first['label']} ({first['score']:.3f})"
     if isinstance(first, dict) and len(first) == 1 and isinstance(text := next(iter(first.values())), str):
-        return text if len(text) <= width else text[: width - 1] + "…"
-    line = json.dumps(answer, ensure_ascii=False)
+        return _cut(text, width)
+    if isinstance(first, str):
+        return _cut(first, width)
+    return _cut(json.dumps(answer, ensure_ascii=False), width)
+
+
+def _named(answer: Any) -> bool:
+    """Whether it is the named entities of one text."""
+    return isinstance(answer, list) and bool(answer) and isinstance(answer[0], dict) and "entity_group" in answer[0]
+
+
+def _cut(line: str, width: int) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"

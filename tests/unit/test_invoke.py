@@ -18,6 +18,13 @@ from slipway.invoke import answered, content_type, predict, shown
     [
         ([{"label": "sports", "score": 0.98765}], "sports (0.988)"),
         ([[{"label": "a", "score": 0.6}, {"label": "b", "score": 0.4}]], "a (0.600)"),
+        (
+            [{"entity_group": "NAME", "word": "Acme"}, {"entity_group": "CITY", "word": "Rome"}],
+            "Acme (name), Rome (city)",
+        ),
+        ([["Adelie"]], "Adelie"),
+        ([{"generated_text": "deux"}], "deux"),
+        ([[0.25, 0.5]], "[[0.25, 0.5]]"),
         ({"outputs": {"y": [1, 2]}}, '{"outputs": {"y": [1, 2]}}'),
     ],
 )
