@@ -9,7 +9,7 @@ from model_build import rounds
 from model_build.instances import is_arm
 from model_build.manifest import GateResult, Measurement
 
-LABEL_WIDTH = 40
+LABEL_WIDTH = 48
 """Characters of a candidate's label that still leave room for the other columns of a table in a terminal."""
 UNITS = {
     "accuracy": "",
