@@ -1,4 +1,4 @@
-"""Words spoken by the voices of Debian packages: flite and espeak-ng, saytime's announcer, and Asterisk's Allison.
+"""Words spoken by the voices of Debian packages: of flite, espeak-ng and Festival, and Asterisk's announcer Allison.
 
 Apart from `train` because it knows the packages; and from `data` because a build needs none of them.
 """
@@ -27,7 +27,9 @@ FLITE = tuple(itertools.product(("slt", "rms", "awb", "kal16", "kal"), (0.85, 1.
 PITCHES = {"slt": 170, "rms": 100, "awb": 125, "kal16": 105, "kal": 105}  # Hz, of flite's voices.
 ACCENTS = ("en-us", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-029")
 VARIANTS = ("", "+m1", "+m3", "+m4", "+m7", "+f1", "+f2", "+f3", "+f4", "+f5", "+klatt2", "+klatt4")
+KED = "packages festival and festvox-kdlpc16k"
 SPEEDS = (130, 165, 200)  # Words per minute.
+LENGTHS = (0.85, 1.0, 1.2)  # Of Festival's voice, as ratios to its own.
 
 
 def flite() -> Iterator[Voice]:
@@ -48,9 +50,17 @@ def espeak() -> Iterator[Voice]:
             yield {word: _spoken(file, ["espeak-ng", *options, "-w", file, word]) for word in WORDS}
 
 
-def dawson(folder: Path) -> Voice:
-    """The announcer of saytime, mu-law files of 8 kHz. Raises SystemExit where it is not installed."""
-    return {word: trimmed(_mu_law(_file(folder / f"{WORDS.index(word)}.au", "saytime"))) for word in WORDS}
+def festival() -> Iterator[Voice]:
+    """The voice `ked` of Festival, cut diphones. Raises SystemExit where it is not installed."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, text = Path(folder, "word.wav"), Path(folder, "word.txt")
+        for length in LENGTHS:
+            scheme = ["-eval", "(voice_ked_diphone)", "-eval", f"(Parameter.set 'Duration_Stretch {length})"]
+            voice = {}
+            for word in WORDS:
+                text.write_text(word, encoding="ascii")
+                voice[word] = _spoken(str(file), ["text2wave", *scheme, "-o", str(file), str(text)], KED)
+            yield voice
 
 
 def allison(folder: Path) -> Voice:
@@ -73,11 +83,12 @@ def _file(path: Path, package: str) -> Path:
     return path
 
 
-def _spoken(file: str, command: list[str]) -> Clip:
+def _spoken(file: str, command: list[str], packages: str = "") -> Clip:
     try:
         subprocess.run(command, check=True, capture_output=True)
-    except FileNotFoundError:
-        raise SystemExit(f"{command[0]} is missing; install the Debian package {command[0]}") from None
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        needed = packages or f"package {command[0]}"
+        raise SystemExit(f"{command[0]} does not speak; install the Debian {needed}") from None
     return trimmed(_wav(Path(file)))
 
 
@@ -88,10 +99,3 @@ def _wav(path: Path) -> Clip:
         signal = np.frombuffer(stream.readframes(stream.getnframes()), "<i2")
         resampled: Clip = soxr.resample(signal, stream.getframerate(), RATE)
     return resampled
-
-
-def _mu_law(path: Path) -> Clip:
-    """Samples by ITU-T G.711, of a file without a header."""
-    codes = ~np.frombuffer(path.read_bytes(), np.uint8)
-    size = (((codes & 0x0F).astype(np.int32) << 3) + 0x84 << ((codes & 0x70) >> 4)) - 0x84
-    return np.where(codes & 0x80, -size, size).astype(np.int16)
