@@ -81,4 +81,6 @@ def _shown(file: Path, root: Path) -> str:
 
 def _belongs(module: Any, root: Path) -> bool:
     file = getattr(module, "__file__", None)
-    return isinstance(file, str) and _is_own(Path(file), root)
+    # A folder without __init__.py has paths alone. Kept, it would go on leading into this project.
+    files = [file] if isinstance(file, str) else list(getattr(module, "__path__", ()))
+    return any(_is_own(Path(one), root) for one in files)

@@ -48,3 +48,16 @@ def test_a_factory_that_raises_is_named_with_file_line_and_reason(tmp_path: Path
     assert caught.value.message.startswith("data.evaluation: failing_factory:make failed at ")
     assert message in caught.value.message
     assert "Traceback" not in str(caught.value)
+
+
+def test_a_folder_without_init_is_forgotten_with_its_project(tmp_path: Path) -> None:
+    for name, init in (("first", False), ("second", True)):
+        folder = tmp_path / name / "forgotten_folder"
+        folder.mkdir(parents=True)
+        (folder / "it.py").write_text(f"def where():\n    return {name!r}\n")
+        if init:
+            (folder / "__init__.py").touch()
+    for name in ("first", "second", "first"):
+        root = tmp_path / name
+        with factories.opened(root):
+            assert factories.call("forgotten_folder.it:where", {}, root, "data.evaluation") == name
