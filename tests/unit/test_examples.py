@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from shipped_examples import EXAMPLES, ROOT, load_network, read_specs
 
 from examples.announcers import data as announcers_data
 from examples.announcers import recordings
@@ -18,13 +19,10 @@ from examples.fashion import data as fashion_data
 from examples.fashion import model as fashion_model
 from examples.news_topics import data as news_data
 from examples.news_topics import split
-from model_build import datasets, loading
-from model_build.sources import open_module
+from model_build import datasets
 from model_build.spec import CONTENT_TYPES, Spec
 from serving.tasks import TASKS
 
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ROOT / "examples"
 FOLDERS = {"announcers": "announcers", "fashion": "fashion", "news-topics": "news_topics"}
 DATA: dict[str, ModuleType] = {"announcers": announcers_data, "fashion": fashion_data, "news-topics": news_data}
 
@@ -33,20 +31,12 @@ every_example = pytest.mark.parametrize("name", FOLDERS)
 
 @pytest.fixture(scope="module")
 def specs() -> dict[str, Spec]:
-    found, problems = loading.load_all(list(FOLDERS), ROOT)
-    assert not problems
-    return {spec.name: spec for spec in found.values()}
+    return read_specs(FOLDERS)
 
 
 @pytest.fixture(scope="module")
 def networks(specs: dict[str, Spec]) -> dict[str, torch.nn.Module]:
-    """The committed weights, loaded strictly: a missing, foreign or misshapen tensor raises."""
-    made = {}
-    for name, spec in specs.items():
-        load = open_module(spec, ROOT).load
-        assert load is not None
-        made[name] = load()
-    return made
+    return {name: load_network(spec) for name, spec in specs.items()}
 
 
 def predictions(spec: Spec, network: torch.nn.Module, samples: Any, batch: int = 64) -> np.ndarray[Any, Any]:

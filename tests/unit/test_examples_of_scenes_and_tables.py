@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from shipped_examples import EXAMPLES, ROOT, read_specs
 
 from examples.fashion import data as garments
 from examples.fashion_scenes import data as scenes
@@ -14,20 +14,15 @@ from examples.fashion_scenes import model as detector
 from examples.fashion_scenes import train as scene_training
 from examples.penguins import data as penguins
 from examples.penguins import train as penguin_training
-from model_build import datasets, loading
+from model_build import datasets
 from model_build.metrics import METRICS
 from model_build.spec import Spec
 from serving.tasks import TASKS
 
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ROOT / "examples"
-
 
 @pytest.fixture(scope="module")
 def specs() -> dict[str, Spec]:
-    found, problems = loading.load_all(["fashion-scenes", "penguins"], ROOT)
-    assert not problems
-    return {spec.name: spec for spec in found.values()}
+    return read_specs(["fashion-scenes", "penguins"])
 
 
 def test_scenes_are_the_same_at_every_call_and_a_limit_takes_their_beginning() -> None:

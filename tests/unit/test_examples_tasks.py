@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from shipped_examples import EXAMPLES, ROOT, load_network, read_specs
 
 from examples.addresses import data as addresses_data
 from examples.addresses.corpus import Address
 from examples.sentences import data as sentences_data
 from examples.spoken_digits import data as digits_data
 from examples.spoken_digits import model as digits_model
-from model_build import datasets, loading
+from model_build import datasets
 from model_build.metrics import METRICS, metric_of
-from model_build.sources import open_module
 from model_build.spec import CONTENT_TYPES, Spec
 from serving.tasks import TASKS
 
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ROOT / "examples"
 FOLDERS = {"addresses": "addresses", "sentences": "sentences", "spoken-digits": "spoken_digits"}
 DATA: dict[str, ModuleType] = {"addresses": addresses_data, "sentences": sentences_data, "spoken-digits": digits_data}
 TRAINED = ("addresses", "spoken-digits")
@@ -35,20 +32,12 @@ every_trained_one = pytest.mark.parametrize("name", TRAINED)
 
 @pytest.fixture(scope="module")
 def specs() -> dict[str, Spec]:
-    found, problems = loading.load_all(list(FOLDERS), ROOT)
-    assert not problems
-    return {spec.name: spec for spec in found.values()}
+    return read_specs(FOLDERS)
 
 
 @pytest.fixture(scope="module")
 def networks(specs: dict[str, Spec]) -> dict[str, torch.nn.Module]:
-    """The committed weights, loaded strictly: a missing, foreign or misshapen tensor raises."""
-    made = {}
-    for name in TRAINED:
-        load = open_module(specs[name], ROOT).load
-        assert load is not None
-        made[name] = load()
-    return made
+    return {name: load_network(specs[name]) for name in TRAINED}
 
 
 def answers(spec: Spec, network: torch.nn.Module, samples: list[Any]) -> list[Any]:
