@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -126,8 +126,6 @@ class Worker:
 
     def _compared(self, judge: dict[str, Any]) -> dict[str, Any]:
         """What a client would be answered beside what the samples' factory says."""
-        import numpy as np
-
         from serving.config import ServingConfig
         from serving.errors import ModelError, RequestError
         from serving.tasks import TASKS
@@ -137,11 +135,8 @@ class Worker:
         references: list[Any] = []
         for number, group in enumerate(_index(self.data)):
             rows = json.loads((self.data / f"{number}.references.json").read_bytes())
-            arrays = _arrays(self.data, number, group)
-            for start in range(0, group["count"], BATCH):
-                part = slice(start, start + BATCH)
-                made = self.forward({name: np.array(array[part]) for name, array in arrays.items()})
-                outputs = {name: np.asarray(output) for name, output in zip(self.outputs, made, strict=True)}
+            for part, made in self._forwarded(number, group, group["count"], BATCH):
+                outputs = dict(zip(self.outputs, made, strict=True))
                 try:
                     answers += TASKS[config.task].answers(outputs, [sample for _, sample in rows[part]], config)
                 except (ModelError, RequestError) as error:
@@ -161,11 +156,8 @@ class Worker:
         total = 0
         for number, group in enumerate(_index(self.data)):
             labels = np.load(self.data / f"{number}.labels.npy", allow_pickle=False)
-            arrays = _arrays(self.data, number, group)
-            for start in range(0, group["count"], BATCH):
-                part = slice(start, start + BATCH)
+            for part, (output, *_) in self._forwarded(number, group, group["count"], BATCH):
                 wanted = labels[part]
-                output = np.asarray(self.forward({name: np.array(array[part]) for name, array in arrays.items()})[0])
                 if output.ndim != 2 or len(output) != len(wanted):
                     raise UserError(
                         f"the model's first output has shape {output.shape} for a batch of {len(wanted)}; "
@@ -187,15 +179,23 @@ class Worker:
 
         left = samples
         for number, group in enumerate(_index(self.data)):
-            arrays = _arrays(self.data, number, group)
-            made = []
-            for start in range(0, min(left, group["count"]), batch):
-                rows = slice(start, min(start + batch, left))
-                made.append(self.forward({name: np.array(array[rows]) for name, array in arrays.items()}))
+            made = [outputs for _, outputs in self._forwarded(number, group, min(left, group["count"]), batch)]
             for position, outputs in enumerate(zip(*made, strict=True)):
                 np.save(Path(folder) / f"{position}.{number}.npy", np.concatenate(outputs))
             left -= min(left, group["count"])
         return {"samples": samples - left}
+
+    def _forwarded(
+        self, number: int, group: dict[str, Any], count: int, size: int
+    ) -> Iterator[tuple[slice, list[Any]]]:
+        """The outputs of the first `count` samples of a group, in batches of at most `size`, each with its rows."""
+        import numpy as np
+
+        arrays = _arrays(self.data, number, group)
+        for start in range(0, count, size):
+            rows = slice(start, min(start + size, count))
+            made = self.forward({name: np.array(array[rows]) for name, array in arrays.items()})
+            yield rows, [np.asarray(output) for output in made]
 
     def _next(self) -> Batch:
         batch = self.requests[self.position % len(self.requests)]

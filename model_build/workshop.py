@@ -22,7 +22,7 @@ from model_build.errors import DISK_FULL, UserError
 from model_build.inputs import Inputs
 from model_build.passes.base import Context, InstructionSet, Model
 from model_build.progress import Progress
-from model_build.sources import SOURCES, federated
+from model_build.sources import SOURCES, federated, open_module
 from model_build.sources.base import Wanted
 from model_build.spec import Factory, Spec
 
@@ -163,8 +163,7 @@ class Workshop:
         """The source model; one that becomes ONNX as a checked node of one file."""
         source, evaluation = self.spec.source, self.spec.data.evaluation
         if source.format != "onnx":
-            kind, settings = SOURCES[source.kind], self.source_settings()
-            return Model("pytorch", self.root, load=lambda: kind.load_module(**settings))
+            return open_module(self.spec, self.root, self.source_settings())
 
         def samples() -> Iterator[Batch]:
             if evaluation:

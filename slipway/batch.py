@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -19,6 +19,7 @@ from infra.hosting import LOCAL_DISKS
 from model_build.deployment import Batch
 from model_build.errors import UserError
 from model_build.spec import CONTENT_TYPES
+from slipway.live import address_of, running
 
 JSON, JSON_LINES = "application/json", "application/jsonlines"
 ENDINGS = {
@@ -51,27 +52,18 @@ class Deployed:
 
 def deployed(control: Any, endpoint: str) -> Deployed:
     """The model of an endpoint's live configuration. Raises UserError where there is none."""
-    from botocore.exceptions import BotoCoreError, ClientError
 
-    try:
-        found = control.describe_endpoint(EndpointName=endpoint)
+    def runs_a_model(found: Mapping[str, Any]) -> None:
         if found["EndpointStatus"] in ("Creating", "Failed", "Deleting"):
             raise UserError(
                 f"{endpoint} is {found['EndpointStatus']}, so it runs no model yet"
                 + (f": {found['FailureReason']}" if "FailureReason" in found else ""),
                 "wait until it is InService, or deploy again",
             )
-        config = control.describe_endpoint_config(EndpointConfigName=found["EndpointConfigName"])
-        variant = config["ProductionVariants"][0]
-        model = control.describe_model(ModelName=variant["ModelName"])
-    except ClientError as error:
-        raise UserError(
-            f"{endpoint}: {error.response['Error'].get('Message', error)}",
-            "deploy it: slipway up, or slipway deploy --env ENV",
-        ) from None
-    except BotoCoreError as error:
-        raise UserError(f"{endpoint}: {error}", "are the cloud and its credentials reachable?") from None
-    address = model.get("PrimaryContainer", {}).get("ModelDataUrl", "")
+
+    config, model = running(control, endpoint, runs_a_model, "deploy it: slipway up, or slipway deploy --env ENV")
+    variant = config["ProductionVariants"][0]
+    address = address_of(model)
     place = re.fullmatch(r"s3://([^/]+)/[^/]+/([0-9a-f]{64})\.tar\.gz", address)
     if place is None:
         raise UserError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, Any
@@ -119,26 +119,44 @@ def _as_measured(score: float | None) -> Measurement:
 
 def running_digest(control: Any, endpoint: str) -> str | None:
     """SHA-256 of the artifact that an endpoint runs, by its address. Raises UserError where it is not in service."""
-    from botocore.exceptions import BotoCoreError, ClientError
 
-    try:
-        found = control.describe_endpoint(EndpointName=endpoint)
+    def in_service(found: Mapping[str, Any]) -> None:
         if found["EndpointStatus"] != "InService":
             raise UserError(
                 f"{endpoint} is {found['EndpointStatus']}: {found.get('FailureReason', 'no reason is given')}",
                 "wait until it is InService, or deploy again",
             )
+
+    _, model = running(control, endpoint, in_service, "deploy it: slipway up")
+    digest = re.search(r"[0-9a-f]{64}", address_of(model))
+    return digest.group() if digest else None
+
+
+def running(
+    control: Any, endpoint: str, usable: Callable[[Mapping[str, Any]], None], next_step: str
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The live configuration of an endpoint and its first variant's model, as SageMaker describes them.
+
+    `usable` raises for a description of the endpoint that does not do. Raises UserError, with `next_step` where
+    something is not there.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        found = control.describe_endpoint(EndpointName=endpoint)
+        usable(found)
         config = control.describe_endpoint_config(EndpointConfigName=found["EndpointConfigName"])
-        model = control.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
+        return config, control.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
     except ClientError as error:
-        raise UserError(
-            f"{endpoint}: {error.response['Error'].get('Message', error)}", "deploy it: slipway up"
-        ) from None
+        raise UserError(f"{endpoint}: {error.response['Error'].get('Message', error)}", next_step) from None
     except BotoCoreError as error:
         raise UserError(f"{endpoint}: {error}", "are the cloud and its credentials reachable?") from None
-    address = model.get("PrimaryContainer", {}).get("ModelDataUrl", "")
-    digest = re.search(r"[0-9a-f]{64}", address)
-    return digest.group() if digest else None
+
+
+def address_of(model: Mapping[str, Any]) -> str:
+    """Where a described model's artifact lies; empty where it has none."""
+    address: str = model.get("PrimaryContainer", {}).get("ModelDataUrl", "")
+    return address
 
 
 def _asked(runtime: Any, endpoint: str, body: bytes, kind: str) -> tuple[Any, str]:

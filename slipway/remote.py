@@ -24,6 +24,7 @@ import yaml
 from pydantic import ValidationError
 
 from infra import remote_builds
+from infra.bootstrap.permissions import BUILD_LOGS
 from infra.images import image_uri
 from infra.remote_builds import RemoteBuilds
 from model_build.build import FOLDER, Outcome
@@ -292,7 +293,7 @@ def _bring_back(root: Path, job: Job, store: Store, description: Mapping[str, An
     steps = {one["next_step"] for one in result.get("failures", ()) if one["next_step"]}
     raise UserError(
         f"job {job.name} {status.lower()}: " + "\n\n".join(said),
-        "; ".join(sorted(steps)) or f"read its lines above, in CloudWatch Logs {remote_watch.GROUP}/{job.name}",
+        "; ".join(sorted(steps)) or f"read its lines above, in CloudWatch Logs {BUILD_LOGS}/{job.name}",
     )
 
 

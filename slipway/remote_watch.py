@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-GROUP = "/aws/sagemaker/ProcessingJobs"
+from infra.bootstrap.permissions import BUILD_LOGS
+
 ENDED = ("Completed", "Failed", "Stopped")
 FASTEST, SLOWEST = 1.0, 10.0
 """Seconds between two looks: longer and longer, while there is nothing new."""
@@ -31,7 +32,7 @@ class LogReader:
     def _streams(self) -> Iterator[str]:
         pages = self.logs.get_paginator("describe_log_streams")
         try:
-            for page in pages.paginate(logGroupName=GROUP, logStreamNamePrefix=f"{self.job}/"):
+            for page in pages.paginate(logGroupName=BUILD_LOGS, logStreamNamePrefix=f"{self.job}/"):
                 yield from (stream["logStreamName"] for stream in page["logStreams"])
         except self.logs.exceptions.ResourceNotFoundException:  # the account's first job has yet to make the group
             return
@@ -40,7 +41,7 @@ class LogReader:
         while True:
             known = self._tokens.get(stream)
             more = {"nextToken": known} if known else {}
-            page = self.logs.get_log_events(logGroupName=GROUP, logStreamName=stream, startFromHead=True, **more)
+            page = self.logs.get_log_events(logGroupName=BUILD_LOGS, logStreamName=stream, startFromHead=True, **more)
             yield from (event["message"] for event in page["events"])
             # The token stays the same at the end of what there is; a page before it may be empty.
             self._tokens[stream] = page["nextForwardToken"]

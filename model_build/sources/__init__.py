@@ -49,8 +49,11 @@ SOURCES: dict[str, SourceKind] = {
 }
 
 
-def open_module(spec: Spec, root: Path) -> Model:
-    """A source that is a PyTorch module as a model; nothing heavy happens before its `load`. Raises UserError."""
+def open_module(spec: Spec, root: Path, settings: dict[str, Any] | None = None) -> Model:
+    """A source that is a PyTorch module as a model; nothing heavy happens before its `load`. Raises UserError.
+
+    `settings` are those of a source that a build has trained; of any other the spec tells them.
+    """
     kind = SOURCES[spec.source.kind]
-    settings = kind.settings(spec, root)
-    return Model("pytorch", root, load=lambda: kind.load_module(**settings))
+    given = kind.settings(spec, root) if settings is None else settings
+    return Model("pytorch", root, load=lambda: kind.load_module(**given))
